@@ -1,0 +1,77 @@
+//! What the operating system would tell the program that is running: for whoever answers in its place.
+//!
+//! `sim-host` interposes the C library's clocks and entropy and asks here. Every function gives `None` or `false` outside
+//! a simulation, also on a thread that is just being torn down.
+
+use crate::choice::Stream;
+use crate::world::{self, World};
+
+/// After so many reads of a clock within one instant, each further read takes [`READ_COST`]: a program that spins until
+/// time has passed comes out of its loop, and one that reads its clock now and then sees exact times.
+const FREE_READS: u32 = 100;
+
+/// Nanoseconds.
+const READ_COST: u64 = 1_000;
+
+/// Whether a simulation runs on this thread.
+#[inline]
+pub fn is_simulated() -> bool {
+    world::try_with(|_| ()).is_some()
+}
+
+/// The monotonic clock of the current node, in nanoseconds.
+pub fn monotonic_ns() -> Option<u64> {
+    world::try_with(|world| {
+        pay_for_read(world);
+        world.nodes.borrow()[world.current_node()].clock.local(world.now())
+    })
+}
+
+/// The wall clock of the current node, in nanoseconds since the Unix epoch.
+pub fn wall_ns() -> Option<u64> {
+    world::try_with(|world| {
+        pay_for_read(world);
+        world.nodes.borrow()[world.current_node()].clock.wall(world.now())
+    })
+}
+
+fn pay_for_read(world: &World) {
+    let reads = world.clock_reads.get();
+    if reads < FREE_READS {
+        world.clock_reads.set(reads + 1);
+    } else {
+        world.spend(READ_COST);
+    }
+}
+
+/// Fills `buffer` with the randomness that the operating system of the current node gives.
+pub fn entropy(buffer: &mut [u8]) -> bool {
+    let filled = world::try_with(|world| {
+        let node = world.current_node();
+        let mut nodes = world.nodes.borrow_mut();
+        let draws = nodes[node]
+            .entropy
+            .get_or_insert_with(|| Box::new(world.choices.stream(Stream::ENTROPY, u64::from(node.0))));
+        draws.fill(buffer);
+    });
+    filled.is_some()
+}
+
+/// The process id of the current node: the same in every run.
+pub fn process_id() -> Option<u32> {
+    world::try_with(|world| 1_000 + world.current_node().0)
+}
+
+/// Where the program is, in words: the node, the spawn site of the task, and the simulated time.
+pub fn whereabouts() -> Option<String> {
+    world::try_with(|world| {
+        let running = world.running.get();
+        let name = world.nodes.borrow()[running.node].name.clone();
+        format!("node {name}, in the task spawned at {}", running.site)
+    })
+}
+
+/// Simulated nanoseconds since the start, for a report that the run can no longer make.
+pub fn elapsed_ns() -> Option<u64> {
+    world::try_with(World::now)
+}

@@ -1,0 +1,174 @@
+//! How a network, a disk or any other device takes part in a simulation without the core knowing it.
+//!
+//! A device is any type with a [`Default`]. It comes into being when it is first used ([`device`]), hears of nodes that
+//! go down and come up, and asks to be called when a time has come ([`wake_at`]). Its operations read the clock
+//! ([`now`]), draw choices ([`draws`]), add events ([`emit`]), say what a task waits for ([`waiting`]) and offer
+//! interposition points to the fault engine ([`crate::fault::hit`]).
+
+use std::any::{Any, TypeId};
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::choice::{Draws, Stream};
+use crate::event::EventKind;
+use crate::node::{Incarnation, NodeId};
+use crate::task::Wait;
+use crate::world;
+
+/// How a node went down: what survives differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Down {
+    /// The process died and the machine lives: its kernel closes sockets and keeps the page cache.
+    Kill,
+    /// The machine lost power: memory and every cache are gone, and peers hear nothing.
+    PowerLoss,
+}
+
+/// What the core tells a device.
+pub trait Device: 'static {
+    /// A node went down. Its tasks still exist, and are dropped right after.
+    fn node_down(&self, node: NodeId, how: Down) {
+        let _ = (node, how);
+    }
+
+    /// A node is about to start.
+    fn node_up(&self, node: NodeId) {
+        let _ = node;
+    }
+
+    /// A time asked for by [`wake_at`] has come.
+    fn due(&self, token: u32) {
+        let _ = token;
+    }
+
+    /// Says in words what a task waits for that last called [`waiting`] with these values.
+    fn describe_wait(&self, what: &'static str, token: u64) -> String {
+        let _ = token;
+        what.to_string()
+    }
+}
+
+/// A device's place in the world; what [`wake_at`] and [`waiting`] need to find it again.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceId(pub(crate) u32);
+
+struct Installed {
+    kind: TypeId,
+    any: Rc<dyn Any>,
+    device: Rc<dyn Device>,
+}
+
+#[derive(Default)]
+pub(crate) struct Devices(Vec<Installed>);
+
+impl Devices {
+    pub(crate) fn get(&self, id: u32) -> Rc<dyn Device> {
+        self.0[id as usize].device.clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Rc<dyn Device>> {
+        self.0.iter().map(|installed| installed.device.clone()).collect()
+    }
+
+    fn find<D: Device>(&self) -> Option<(Rc<D>, DeviceId)> {
+        let place = self.0.iter().position(|installed| installed.kind == TypeId::of::<D>())?;
+        let device = self.0[place].any.clone().downcast().ok()?;
+        Some((device, DeviceId(place as u32)))
+    }
+
+    fn install<D: Device + Default>(&mut self) -> (Rc<D>, DeviceId) {
+        let device = Rc::new(D::default());
+        self.0.push(Installed { kind: TypeId::of::<D>(), any: device.clone(), device: device.clone() });
+        (device, DeviceId(self.0.len() as u32 - 1))
+    }
+}
+
+/// The device of this type in the current simulation, made on first use. `what` is the public function that needs it,
+/// as a user writes it after `sim::`.
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+#[inline]
+pub fn device<D: Device + Default>(what: &str) -> (Rc<D>, DeviceId) {
+    world::with(what, |world| {
+        let found = world.devices.borrow().find();
+        found.unwrap_or_else(|| world.devices.borrow_mut().install())
+    })
+}
+
+/// The device of this type, if a simulation is running and has used it.
+#[inline]
+pub fn existing<D: Device>() -> Option<(Rc<D>, DeviceId)> {
+    world::try_with(|world| world.devices.borrow().find()).flatten()
+}
+
+/// The true time in nanoseconds since the start of the simulation. Devices live in true time; programs must not.
+#[inline]
+pub fn now() -> u64 {
+    world::with("device::now", |world| world.now())
+}
+
+/// Calls [`Device::due`] with `token` at a true time.
+#[inline]
+pub fn wake_at(device: DeviceId, at: u64, token: u32) {
+    world::with("device::wake_at", |world| {
+        world.agenda.borrow_mut().add_device(at.max(world.now()), device.0, token);
+    });
+}
+
+/// A stream of choices of the current simulation.
+pub fn draws(stream: Stream, entity: u64) -> Draws {
+    world::with("device::draws", |world| world.choices.stream(stream, entity))
+}
+
+/// Adds an event of `node` to the log: `fields` move the digest, `text` is made only for a recorded run.
+#[inline]
+pub fn emit(node: NodeId, kind: impl Into<EventKind>, fields: &[u64], text: impl FnOnce() -> String) {
+    world::with("device::emit", |world| world.emit_at(node, kind, fields, text));
+}
+
+/// Says what the current task waits for, just before its poll returns `Pending`.
+#[inline]
+pub fn waiting(device: DeviceId, what: &'static str, token: u64) {
+    world::with("device::waiting", |world| world.waiting.set(Wait::Device { device: device.0, what, token }));
+}
+
+/// The process that is running: a node in one of its lives.
+#[inline]
+pub fn process(what: &str) -> Process {
+    world::with(what, |world| {
+        let running = world.running.get();
+        let incarnation = if running.dead { Incarnation::DEAD } else { world.nodes.borrow()[running.node].incarnation };
+        Process { node: running.node, incarnation }
+    })
+}
+
+/// One life of a node. What a dead one does must reach nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// The node.
+    pub node: NodeId,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+}
+
+impl Process {
+    /// Whether this life goes on, and the simulation with it.
+    #[inline]
+    pub fn is_alive(self) -> bool {
+        world::try_with(|world| {
+            !world.finished.get()
+                && self.incarnation != Incarnation::DEAD
+                && world.nodes.borrow()[self.node].incarnation == self.incarnation
+                && !(world.running.get().dead && world.running.get().node == self.node)
+        })
+        .unwrap_or(false)
+    }
+}
+
+/// Wakes wakers that were taken out of a device's state, once nothing of it is borrowed.
+pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}

@@ -1,0 +1,537 @@
+//! Tasks: spawning, joining, aborting.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use pin_project::pin_project;
+use slab::Slab;
+
+use crate::node::NodeId;
+use crate::panics::{self, Caught};
+use crate::world::{self, Running, World};
+
+/// A task's place in the slab and its number in the order of spawning, which is never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TaskId {
+    pub(crate) slot: u32,
+    pub(crate) serial: u64,
+}
+
+/// What a pending task said it waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    Unknown,
+    Sleep { local_deadline: u64 },
+    Join(TaskId),
+    Node(NodeId),
+    Device { device: u32, what: &'static str, token: u64 },
+}
+
+impl Wait {
+    pub(crate) const UNKNOWN: Wait = Wait::Unknown;
+}
+
+/// A future and then its output, in one allocation.
+#[pin_project(project = StageProjection)]
+enum Stage<F: Future> {
+    Running(#[pin] F),
+    Done(Option<F::Output>),
+}
+
+/// A [`Stage`] without its types.
+trait Work {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Moves the output into `slot`, an `Option` of its type.
+    fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any);
+}
+
+impl<F: Future<Output: 'static>> Work for Stage<F> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let StageProjection::Running(future) = self.as_mut().project() else {
+            return Poll::Ready(());
+        };
+        match future.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(output) => {
+                self.set(Stage::Done(Some(output)));
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn take_output(self: Pin<&mut Self>, slot: &mut dyn Any) {
+        if let (StageProjection::Done(output), Some(slot)) = (self.project(), slot.downcast_mut()) {
+            *slot = output.take();
+        }
+    }
+}
+
+/// Puts its task on the ready list.
+struct TaskWaker {
+    slot: u32,
+    serial: u64,
+    world: u64,
+    queued: AtomicBool,
+}
+
+/// The id of the world that was last woken by a thread it does not run on.
+static FOREIGN_WAKE: AtomicU64 = AtomicU64::new(0);
+
+impl TaskWaker {
+    #[inline]
+    fn notify(&self) {
+        if self.queued.load(Ordering::Relaxed) {
+            return;
+        }
+        let here = world::try_with(|world| {
+            if world.id == self.world {
+                self.queued.store(true, Ordering::Relaxed);
+                world.ready.borrow_mut().push(TaskId { slot: self.slot, serial: self.serial });
+            }
+            world.id == self.world
+        });
+        if here != Some(true) {
+            FOREIGN_WAKE.store(self.world, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
+    }
+}
+
+/// What is taken out of the slab while a task is polled.
+struct Runnable {
+    work: Pin<Box<dyn Work>>,
+    wake: Arc<TaskWaker>,
+    waker: Waker,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Pending,
+    /// Aborted or crashed during its own poll: dropped when that returns.
+    Doomed,
+    Done,
+    Cancelled,
+    Panicked,
+}
+
+pub(crate) struct Task {
+    serial: u64,
+    pub(crate) node: NodeId,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) wait: Wait,
+    runnable: Option<Runnable>,
+    stand: Stand,
+    /// Nobody will ask for the output.
+    detached: bool,
+    joiner: Option<Waker>,
+}
+
+#[derive(Default)]
+pub(crate) struct Tasks {
+    slab: Slab<Task>,
+    spawned: u64,
+    spare_wakers: Vec<Arc<TaskWaker>>,
+}
+
+impl Tasks {
+    fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.slab.get_mut(id.slot as usize).filter(|task| task.serial == id.serial)
+    }
+
+    fn get(&self, id: TaskId) -> Option<&Task> {
+        self.slab.get(id.slot as usize).filter(|task| task.serial == id.serial)
+    }
+
+    /// The node of a task, and where it was spawned.
+    #[inline]
+    pub(crate) fn origin(&self, id: TaskId) -> Option<(NodeId, &'static Location<'static>)> {
+        self.get(id).map(|task| (task.node, task.site))
+    }
+
+    /// The tasks that have not finished, in the order of their slots.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.slab
+            .iter()
+            .filter(|(_, task)| matches!(task.stand, Stand::Pending | Stand::Doomed))
+            .map(|(slot, task)| (TaskId { slot: slot as u32, serial: task.serial }, task))
+    }
+
+    fn waker_for(&mut self, slot: u32, serial: u64, world: u64) -> Arc<TaskWaker> {
+        let fresh = TaskWaker { slot, serial, world, queued: AtomicBool::new(true) };
+        if let Some(mut spare) = self.spare_wakers.pop()
+            && let Some(inside) = Arc::get_mut(&mut spare)
+        {
+            *inside = fresh;
+            return spare;
+        }
+        Arc::new(fresh)
+    }
+
+    fn keep_spare(&mut self, mut wake: Arc<TaskWaker>) {
+        if self.spare_wakers.len() < 1024 && Arc::get_mut(&mut wake).is_some() {
+            self.spare_wakers.push(wake);
+        }
+    }
+}
+
+/// How a poll went.
+pub(crate) enum Polled {
+    Pending,
+    Finished,
+    /// With the panic, or without one where a failed check left the task.
+    Panicked(Option<Caught>),
+}
+
+impl World {
+    pub(crate) fn spawn<F: Future<Output: 'static> + 'static>(
+        &self,
+        node: NodeId,
+        future: F,
+        detached: bool,
+        site: &'static Location<'static>,
+    ) -> TaskId {
+        let work: Pin<Box<dyn Work>> = Box::pin(Stage::Running(future));
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.spawned += 1;
+        let serial = tasks.spawned;
+        let slot = tasks.slab.vacant_key() as u32;
+        let wake = tasks.waker_for(slot, serial, self.id);
+        let runnable = Some(Runnable { work, waker: Waker::from(wake.clone()), wake });
+        let (wait, stand, joiner) = (Wait::Unknown, Stand::Pending, None);
+        tasks.slab.insert(Task { serial, node, site, wait, runnable, stand, detached, joiner });
+        drop(tasks);
+        if let Some(progress) = &self.progress {
+            progress.name_task(slot, node.0, site);
+        }
+        let id = TaskId { slot, serial };
+        self.ready.borrow_mut().push(id);
+        id
+    }
+
+    /// Polls a task that was on the ready list. `None`: it has ended since.
+    #[inline]
+    pub(crate) fn poll_task(&self, id: TaskId) -> Option<Polled> {
+        let (mut runnable, running) = {
+            let mut tasks = self.tasks.borrow_mut();
+            let task = tasks.get_mut(id).filter(|task| task.stand == Stand::Pending)?;
+            let running = Running { node: task.node, task: Some(id), site: task.site, dead: false };
+            (task.runnable.take()?, running)
+        };
+        runnable.wake.queued.store(false, Ordering::Relaxed);
+        self.waiting.set(Wait::Unknown);
+        self.running.set(running);
+        let Runnable { work, waker, .. } = &mut runnable;
+        let polled = panics::catch(|| work.as_mut().poll(&mut Context::from_waker(waker)));
+        let polled = match polled {
+            Ok(Poll::Pending) => self.keep(id, runnable),
+            Ok(Poll::Ready(())) => self.finish(id, runnable),
+            Err(caught) => {
+                self.discard(id, runnable, Stand::Panicked);
+                Polled::Panicked(caught)
+            }
+        };
+        self.running.set(Running::supervisor());
+        Some(polled)
+    }
+
+    fn keep(&self, id: TaskId, runnable: Runnable) -> Polled {
+        let mut tasks = self.tasks.borrow_mut();
+        match tasks.get_mut(id) {
+            Some(task) if task.stand == Stand::Pending => {
+                task.wait = self.waiting.get();
+                task.runnable = Some(runnable);
+            }
+            _ => {
+                drop(tasks);
+                self.discard(id, runnable, Stand::Cancelled);
+            }
+        }
+        Polled::Pending
+    }
+
+    fn finish(&self, id: TaskId, runnable: Runnable) -> Polled {
+        let mut tasks = self.tasks.borrow_mut();
+        match tasks.get_mut(id) {
+            Some(task) if task.stand == Stand::Pending && !task.detached => {
+                task.stand = Stand::Done;
+                task.runnable = Some(runnable);
+                let joiner = task.joiner.take();
+                drop(tasks);
+                joiner.into_iter().for_each(Waker::wake);
+            }
+            _ => {
+                drop(tasks);
+                self.discard(id, runnable, Stand::Cancelled);
+            }
+        }
+        Polled::Finished
+    }
+
+    fn discard(&self, id: TaskId, runnable: Runnable, stand: Stand) {
+        self.dispose(runnable);
+        self.end(id, stand);
+    }
+
+    /// Marks a task as ended without an output and tells whoever joins it.
+    fn end(&self, id: TaskId, stand: Stand) {
+        let joiner = {
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(id) else {
+                return;
+            };
+            task.stand = stand;
+            let joiner = task.joiner.take();
+            if task.detached {
+                tasks.slab.remove(id.slot as usize);
+            }
+            joiner
+        };
+        joiner.into_iter().for_each(Waker::wake);
+    }
+
+    /// Drops a future, with the destructors of the user in it, and keeps its waker for the next task.
+    fn dispose(&self, runnable: Runnable) {
+        let Runnable { work, wake, waker } = runnable;
+        panics::swallow(|| drop(work));
+        drop(waker);
+        self.tasks.borrow_mut().keep_spare(wake);
+    }
+
+    /// Drops a task that has not finished; one that is being polled when that poll returns.
+    pub(crate) fn cancel(&self, id: TaskId) {
+        let runnable = {
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(id).filter(|task| task.stand == Stand::Pending) else {
+                return;
+            };
+            match task.runnable.take() {
+                Some(runnable) => runnable,
+                None => {
+                    task.stand = Stand::Doomed;
+                    return;
+                }
+            }
+        };
+        self.discard(id, runnable, Stand::Cancelled);
+    }
+
+    /// Drops every task of a node that has gone down; destructors run as code of the dead.
+    pub(crate) fn cancel_tasks_of(&self, node: NodeId) {
+        let doomed: Vec<TaskId> =
+            self.tasks.borrow().pending().filter(|(_, task)| task.node == node).map(|(id, _)| id).collect();
+        let before = self.running.get();
+        let self_inflicted = before.node == node && before.task.is_some();
+        self.running.set(Running { node, dead: true, ..before });
+        doomed.into_iter().for_each(|id| self.cancel(id));
+        self.running.set(Running { dead: before.dead || self_inflicted, ..before });
+    }
+
+    /// Drops everything that is left at the end of a run.
+    pub(crate) fn cancel_all(&self) {
+        self.finished.set(true);
+        self.running.set(Running { dead: true, ..Running::supervisor() });
+        loop {
+            let left: Vec<Task> = {
+                let mut tasks = self.tasks.borrow_mut();
+                tasks.slab.drain().collect()
+            };
+            if left.is_empty() {
+                return;
+            }
+            for task in left {
+                panics::swallow(|| drop(task));
+            }
+        }
+    }
+
+    pub(crate) fn was_woken_from_outside(&self) -> bool {
+        FOREIGN_WAKE.load(Ordering::Relaxed) == self.id
+    }
+}
+
+/// Runs a future as a task of the current node. It may start at any time after this call, not during it.
+///
+/// A panic in a task fails the run and names the task, unless its node was told otherwise ([`crate::Node::on_panic`]).
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let site = Location::caller();
+    world::with("spawn", |world| {
+        let running = world.running.get();
+        let id = if running.dead {
+            TaskId { slot: u32::MAX, serial: 0 }
+        } else {
+            world.spawn(running.node, future, false, site)
+        };
+        JoinHandle::new(id)
+    })
+}
+
+/// Gives the other ready tasks a turn.
+pub async fn yield_now() {
+    let yielded = Cell::new(false);
+    std::future::poll_fn(|cx| {
+        if yielded.replace(true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Owns the permission to wait for a task. Dropped, the task goes on by itself.
+pub struct JoinHandle<T> {
+    id: TaskId,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(id: TaskId) -> Self {
+        JoinHandle { id, output: PhantomData }
+    }
+
+    /// Drops the task where it stands.
+    pub fn abort(&self) {
+        self.abort_handle().abort();
+    }
+
+    /// A handle that can abort the task and not join it.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle { id: self.id }
+    }
+
+    /// Whether the task has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.abort_handle().is_finished()
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinHandle(task {})", self.id.serial)
+    }
+}
+
+impl<T: 'static> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        world::with("JoinHandle", |world| {
+            let mut tasks = world.tasks.borrow_mut();
+            let id = self.id;
+            let Some(task) = tasks.get_mut(id) else {
+                return Poll::Ready(Err(JoinError { panicked: false }));
+            };
+            match task.stand {
+                Stand::Pending | Stand::Doomed => {
+                    let old = match &task.joiner {
+                        Some(joiner) if joiner.will_wake(cx.waker()) => None,
+                        _ => task.joiner.replace(cx.waker().clone()),
+                    };
+                    drop(tasks);
+                    drop(old);
+                    world.waiting.set(Wait::Join(id));
+                    Poll::Pending
+                }
+                Stand::Done => {
+                    let task = tasks.slab.remove(id.slot as usize);
+                    drop(tasks);
+                    let mut output = None::<T>;
+                    if let Some(mut runnable) = task.runnable {
+                        runnable.work.as_mut().take_output(&mut output);
+                        world.dispose(runnable);
+                    }
+                    Poll::Ready(output.ok_or(JoinError { panicked: false }))
+                }
+                Stand::Cancelled => Poll::Ready(Err(JoinError { panicked: false })),
+                Stand::Panicked => Poll::Ready(Err(JoinError { panicked: true })),
+            }
+        })
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let output = world::try_with(|world| {
+            let mut tasks = world.tasks.borrow_mut();
+            let task = tasks.get_mut(self.id)?;
+            task.detached = true;
+            match task.stand {
+                Stand::Pending | Stand::Doomed => None,
+                _ => Some(tasks.slab.remove(self.id.slot as usize)),
+            }
+        });
+        drop(output);
+    }
+}
+
+/// Can abort a task, from any node.
+#[derive(Clone, Copy, Debug)]
+pub struct AbortHandle {
+    id: TaskId,
+}
+
+impl AbortHandle {
+    /// Drops the task where it stands.
+    pub fn abort(&self) {
+        world::with("AbortHandle::abort", |world| world.cancel(self.id));
+    }
+
+    /// Whether the task has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        world::with("AbortHandle::is_finished", |world| {
+            let tasks = world.tasks.borrow();
+            tasks.get(self.id).is_none_or(|task| !matches!(task.stand, Stand::Pending | Stand::Doomed))
+        })
+    }
+}
+
+/// Why a task has no output: it was aborted, its node went down, or it panicked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JoinError {
+    panicked: bool,
+}
+
+impl JoinError {
+    /// The task was aborted, or its node went down.
+    pub fn is_cancelled(self) -> bool {
+        !self.panicked
+    }
+
+    /// The task panicked on a node that survives panics of its tasks.
+    pub fn is_panic(self) -> bool {
+        self.panicked
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.panicked { "the task panicked" } else { "the task was cancelled" })
+    }
+}
+
+impl std::error::Error for JoinError {}

@@ -1,0 +1,236 @@
+//! The private half of a simulation: all of its state, and the one way to reach it.
+//!
+//! The world of the running simulation stands in one thread-local slot. [`with`] is how every public function finds
+//! it. State is kept in separate cells, so that a device may wake a task while it looks at a node. No code of a user
+//! (a future, a destructor, a waker of theirs) ever runs while a cell is borrowed.
+
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use crate::Seed;
+use crate::agenda::{Agenda, TimerKey};
+use crate::choice::{Choices, Draws, Stream};
+use crate::device::{Device, Devices};
+use crate::event::{EventKind, Log};
+use crate::fault::Faults;
+use crate::mark::Marks;
+use crate::node::{NodeId, Nodes};
+use crate::outcome::Failure;
+use crate::progress::Progress;
+use crate::task::{TaskId, Tasks, Wait};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
+}
+
+/// Who is running: the task being polled, or the supervisor between polls.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) node: NodeId,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) site: &'static Location<'static>,
+    /// The node died under this code: it finishes its step, and nothing it does reaches anything.
+    pub(crate) dead: bool,
+}
+
+impl Running {
+    #[track_caller]
+    pub(crate) const fn supervisor() -> Self {
+        Running { node: NodeId::SUPERVISOR, task: None, site: Location::caller(), dead: false }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) id: u64,
+    pub(crate) seed: Seed,
+    now: Cell<u64>,
+    pub(crate) running: Cell<Running>,
+    pub(crate) ready: RefCell<Vec<TaskId>>,
+    pub(crate) schedule: RefCell<Draws>,
+    pub(crate) tasks: RefCell<Tasks>,
+    pub(crate) waiting: Cell<Wait>,
+    pub(crate) agenda: RefCell<Agenda>,
+    pub(crate) nodes: RefCell<Nodes>,
+    pub(crate) choices: Choices,
+    pub(crate) log: RefCell<Log>,
+    pub(crate) faults: RefCell<Faults>,
+    pub(crate) devices: RefCell<Devices>,
+    pub(crate) marks: RefCell<Marks>,
+    pub(crate) failure: RefCell<Option<Failure>>,
+    pub(crate) finished: Cell<bool>,
+    pub(crate) clock_reads: Cell<u32>,
+    pub(crate) progress: Option<Arc<Progress>>,
+}
+
+static WORLDS: AtomicU64 = AtomicU64::new(1);
+
+impl World {
+    pub(crate) fn new(seed: Seed, choices: Choices, recording: bool, progress: Option<Arc<Progress>>) -> Self {
+        World {
+            id: WORLDS.fetch_add(1, Ordering::Relaxed),
+            seed,
+            now: Cell::new(0),
+            running: Cell::new(Running::supervisor()),
+            ready: RefCell::default(),
+            schedule: RefCell::new(choices.stream(Stream::SCHEDULE, 0)),
+            tasks: RefCell::default(),
+            waiting: Cell::new(Wait::UNKNOWN),
+            agenda: RefCell::default(),
+            nodes: RefCell::default(),
+            log: RefCell::new(Log::new(recording)),
+            faults: RefCell::default(),
+            devices: RefCell::default(),
+            marks: RefCell::default(),
+            choices,
+            failure: RefCell::default(),
+            finished: Cell::new(false),
+            clock_reads: Cell::new(0),
+            progress,
+        }
+    }
+
+    /// The true time, in nanoseconds since the start of the simulation.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// Moves the time on. Only the executor calls this.
+    #[inline]
+    pub(crate) fn set_now(&self, now: u64) {
+        debug_assert!(now >= self.now());
+        self.now.set(now);
+        self.clock_reads.set(0);
+    }
+
+    /// Lets the running code take time: it goes on at once, and whatever is due meanwhile happens late.
+    pub(crate) fn spend(&self, nanos: u64) {
+        self.now.set(self.now().saturating_add(nanos));
+    }
+
+    #[inline]
+    pub(crate) fn current_node(&self) -> NodeId {
+        self.running.get().node
+    }
+
+    /// Adds an event of the current node.
+    #[inline]
+    pub(crate) fn emit(&self, kind: impl Into<EventKind>, fields: &[u64], text: impl FnOnce() -> String) {
+        self.emit_at(self.current_node(), kind, fields, text);
+    }
+
+    /// Adds an event of a node, unless the code that is running belongs to a dead one.
+    #[inline]
+    pub(crate) fn emit_at(
+        &self,
+        node: NodeId,
+        kind: impl Into<EventKind>,
+        fields: &[u64],
+        text: impl FnOnce() -> String,
+    ) {
+        if self.running.get().dead {
+            return;
+        }
+        let kind = kind.into();
+        let mut log = self.log.borrow_mut();
+        log.note(self.now(), node.0, kind, fields);
+        if log.is_recording() {
+            let name = self.nodes.borrow()[node].name.to_string();
+            log.describe(self.now(), name, kind, text());
+        }
+    }
+
+    /// Sets a timer on the monotonic clock of the current node.
+    pub(crate) fn add_timer(&self, local_deadline: u64, waker: &Waker) -> TimerKey {
+        let node = self.current_node();
+        let at = self.nodes.borrow()[node].clock.true_time_of(local_deadline).max(self.now());
+        self.agenda.borrow_mut().add_timer(at, node, local_deadline, waker.clone())
+    }
+
+    /// Moves the timers of a node to where its changed clock puts them.
+    pub(crate) fn replan_timers(&self, node: NodeId) {
+        let nodes = self.nodes.borrow();
+        let clock = &nodes[node].clock;
+        self.agenda.borrow_mut().replan(node, |local| clock.true_time_of(local).max(self.now()));
+    }
+
+    /// Runs `call` after `delay` nanoseconds of true time.
+    pub(crate) fn call_after(&self, delay: u64, call: impl FnOnce() + 'static) {
+        let at = self.now().saturating_add(delay);
+        self.agenda.borrow_mut().add_call(at, Box::new(call));
+    }
+
+    /// Ends the run with a failure, unless it already has one.
+    pub(crate) fn fail(&self, failure: Failure) {
+        if !self.running.get().dead {
+            self.failure.borrow_mut().get_or_insert(failure);
+        }
+    }
+
+    pub(crate) fn each_device(&self, tell: impl Fn(&dyn Device)) {
+        let devices = self.devices.borrow().all();
+        devices.iter().for_each(|device| tell(&**device));
+    }
+}
+
+/// Calls `f` with the current world.
+///
+/// # Panics
+/// Outside a simulation; `what` is the function that was called, as a user writes it after `sim::`.
+#[track_caller]
+#[inline]
+pub(crate) fn with<R>(what: &str, f: impl FnOnce(&World) -> R) -> R {
+    match try_with(f) {
+        Some(value) => value,
+        None => outside(what),
+    }
+}
+
+#[track_caller]
+#[cold]
+fn outside(what: &str) -> ! {
+    panic!(
+        "sim::{what} was called outside a simulation: none is running on this thread. Call it from a test annotated \
+         with #[sim::test], from a node started by sim::node(\"..\").start(..), or inside \
+         sim::simulation(seed).run(..); and not from a thread of your own"
+    );
+}
+
+/// Calls `f` with the current world, if there is one.
+#[inline]
+pub(crate) fn try_with<R>(f: impl FnOnce(&World) -> R) -> Option<R> {
+    CURRENT.try_with(|current| current.try_borrow().ok()?.as_deref().map(f)).ok().flatten()
+}
+
+/// Makes a world the current one of this thread until the guard is dropped.
+#[must_use = "the world is current only while this guard lives"]
+pub(crate) struct Entered(());
+
+impl Entered {
+    /// # Panics
+    /// When a simulation is already running on this thread.
+    #[track_caller]
+    pub(crate) fn enter(world: Rc<World>) -> Self {
+        CURRENT.with(|current| {
+            let mut current = current.borrow_mut();
+            assert!(
+                current.is_none(),
+                "a second simulation was started inside a running one. One simulation holds every node: start them \
+                 with sim::node(\"..\").start(..) in the simulation that is running, or run the second one after it"
+            );
+            *current = Some(world);
+        });
+        Entered(())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let world = CURRENT.with(|current| current.borrow_mut().take());
+        drop(world);
+    }
+}
