@@ -100,7 +100,10 @@ impl Sim {
         let run = || {
             let body_result = Rc::new(Cell::new(None));
             start_body(&world, body, body_result.clone(), site);
-            world.run_until_finished(nanos(self.time_limit));
+            if let Err(Some(caught)) = panics::catch(|| world.run_until_finished(nanos(self.time_limit))) {
+                let message = caught.explain("in the simulator itself: please report this with the seed");
+                world.fail(Failure::new(Outcome::Panicked, message));
+            }
             body_result.take()
         };
         let result = if self.recording { trace::recording(run) } else { run() };

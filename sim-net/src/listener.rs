@@ -1,0 +1,108 @@
+//! TCP listeners, with tokio's names.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use sim_core::device::{self, Process};
+
+use crate::address::ToSocketAddrs;
+use crate::kernel::{Kernel, Listener, act, act_if_running};
+use crate::stream::TcpStream;
+use crate::tcp::End;
+
+/// Accepts TCP connections.
+#[derive(Debug)]
+pub struct TcpListener {
+    process: Process,
+    local: SocketAddr,
+}
+
+impl TcpListener {
+    /// Listens on the first of the addresses that can be bound. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// `AddrInUse`, or `AddrNotAvailable` for an address that is not of this node.
+    ///
+    /// # Panics
+    /// Outside a simulation.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        const WHAT: &str = "net::TcpListener::bind";
+        let process = device::process(WHAT);
+        if !process.is_alive() {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to bind to");
+        for address in address.to_socket_addrs()? {
+            match act(WHAT, |kernel| kernel.listen(process, address)) {
+                Ok(local) => return Ok(TcpListener { process, local }),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// When the process that listens has died.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Waits for a connection, as a poll.
+    ///
+    /// # Errors
+    /// When the process that listens has died.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        if !self.process.is_alive() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let (process, port) = (self.process, self.local.port());
+        let accepted = act("net::TcpListener::accept", |kernel| {
+            let Some(listener) = kernel.host(process.node).listeners.get_mut(&port) else { return Poll::Pending };
+            if let Some(connection) = listener.ready.pop_front() {
+                return Poll::Ready(kernel.handle(End { connection, side: 1 }));
+            }
+            listener.waker = Some(cx.waker().clone());
+            kernel.waiting("accept", u64::from(port));
+            Poll::Pending
+        });
+        accepted.map(|handle| {
+            let stream = TcpStream::from_handle(handle);
+            let peer = stream.peer_addr()?;
+            Ok((stream, peer))
+        })
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// None; as in tokio's signature.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        if !self.process.is_alive() {
+            return;
+        }
+        act_if_running(|kernel| {
+            let listener = kernel.host(self.process.node).listeners.remove(&self.local.port());
+            let waiting = listener.map(|listener| listener.ready).unwrap_or_default();
+            waiting.into_iter().for_each(|connection| kernel.refuse(End { connection, side: 1 }));
+        });
+    }
+}
+
+impl Kernel {
+    fn listen(&mut self, process: Process, address: SocketAddr) -> io::Result<SocketAddr> {
+        let local = self.bind_address(process.node, address, |host, port| host.listeners.contains_key(&port))?;
+        let listener = Listener { process, address: local, ready: VecDeque::new(), waker: None };
+        self.host(process.node).listeners.insert(local.port(), listener);
+        Ok(local)
+    }
+}
