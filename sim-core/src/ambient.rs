@@ -4,6 +4,7 @@
 //! a simulation, also on a thread that is just being torn down.
 
 use crate::choice::Stream;
+use crate::outcome::{Failure, Outcome, Report};
 use crate::world::{self, World};
 
 /// After so many reads of a clock within one instant, each further read takes [`READ_COST`]: a program that spins until
@@ -71,7 +72,10 @@ pub fn whereabouts() -> Option<String> {
     })
 }
 
-/// Simulated nanoseconds since the start, for a report that the run can no longer make.
-pub fn elapsed_ns() -> Option<u64> {
-    world::try_with(World::now)
+/// Fails the current run as leaked, and gives its report as it stands, for a process that ends here.
+pub fn leak(message: String) -> Option<Report> {
+    world::try_with(|world| {
+        world.fail(Failure::new(Outcome::Leaked, message));
+        crate::sim::report(world)
+    })
 }

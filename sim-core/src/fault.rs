@@ -227,14 +227,17 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
+/// Acts a fault out. An error ends the run and is told to the user.
+pub type Act = fn(&Fault) -> Result<(), String>;
+
 /// A kind of fault: what makes it happen and what ends it.
 pub struct FaultKind {
     /// The name, as [`Fault::kind`] has it: device, dot, verb.
     pub name: &'static str,
-    /// Makes it happen. An error ends the run and is told to the user.
-    pub strike: fn(&Fault) -> Result<(), String>,
+    /// Makes it happen.
+    pub strike: Act,
     /// The opposite, for a fault that lasts.
-    pub relent: Option<fn(&Fault) -> Result<(), String>>,
+    pub relent: Option<Act>,
 }
 
 /// Kills the process of a node; with [`lasting`](Fault::lasting), it restarts after that time.

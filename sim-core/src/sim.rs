@@ -144,9 +144,9 @@ fn start_body<F, Fut>(
     world.spawn(NodeId::SUPERVISOR, root, true, site);
 }
 
-fn report(world: &World) -> Report {
+pub(crate) fn report(world: &World) -> Report {
     let faults = world.faults.borrow();
-    let failure = world.failure.borrow_mut().take().or_else(|| world.foreign_wake()).or_else(|| {
+    let failure = world.failure.borrow().clone().or_else(|| world.foreign_wake()).or_else(|| {
         let missed = faults.missed()?;
         let message = format!(
             "a fault that the test asked for never fired: {missed}\nLet it fire (an earlier time, a pattern that matches), or \

@@ -253,9 +253,9 @@ impl Kernel {
         connection.handshake_scheduled = false;
         let client_gone = connection.sockets[0].released || connection.sockets[0].forgotten;
         match connection.phase {
-            _ if client_gone => return self.free_if_idle(slot),
-            Phase::NoHost => return self.connect_fails(slot, io::ErrorKind::HostUnreachable),
-            Phase::Refused => return self.connect_fails(slot, io::ErrorKind::ConnectionRefused),
+            _ if client_gone => self.free_if_idle(slot),
+            Phase::NoHost => self.connect_fails(slot, io::ErrorKind::HostUnreachable),
+            Phase::Refused => self.connect_fails(slot, io::ErrorKind::ConnectionRefused),
             Phase::Connecting { tries } => self.syn_arrives(slot, tries),
             Phase::Answered { tries } => self.answer_arrives(slot, tries),
             Phase::Open => {}

@@ -1,0 +1,150 @@
+//! From the name of a model and the text of a history to a verdict.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::history::Operation;
+use crate::linearizable::linearizable;
+use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register};
+use crate::read::{self, Format, ReadError, Value};
+use crate::verdict::{Checker, Verdict};
+
+/// The models that [`judge()`] knows, each with a line about it.
+pub const MODELS: &[(&str, &str)] = &[
+    ("cas-register", "one value: read, write, cas [from to]"),
+    ("register", "one value: read, write"),
+    ("kv", "strings by key: get, put, append"),
+    ("mutex", "a lock: acquire, release"),
+    ("multi-register", "values by key: txn [[:read key value] [:write key value] ...]"),
+];
+
+/// What the text of a history does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What registers and keys hold before they are first written.
+    ///
+    /// By default a register starts at `nil` in a log and at `0` in EDN, and a key of `kv` is empty.
+    /// EDN reads of `nil` are legal in every state, so a history that started at `nil` passes too.
+    pub initial: Option<Value>,
+    /// How many steps to search before the verdict is unknown; the default takes some seconds.
+    pub budget: Option<u64>,
+}
+
+/// Judges the history in `text`, a log or EDN, as one of the [`MODELS`].
+///
+/// ```
+/// let text = "[{:process 0, :type :invoke, :f :write, :value 1}
+///              {:process 0, :type :ok,     :f :write, :value 1}
+///              {:process 1, :type :invoke, :f :read,  :value nil}
+///              {:process 1, :type :ok,     :f :read,  :value 2}]";
+/// assert_eq!(
+///     sim_check::judge("register", text)?.to_string(),
+///     "not linearizable: client-1 read 2 after write 1 was acknowledged; the state could only be 1",
+/// );
+/// # Ok::<(), sim_check::JudgeError>(())
+/// ```
+pub fn judge(model: &str, text: &str) -> Result<Verdict, JudgeError> {
+    judge_with(model, text, &Options::default())
+}
+
+/// Like [`judge()`], with more said about the history.
+pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict, JudgeError> {
+    let initial = || options.initial.clone().unwrap_or_else(|| default_initial(text));
+    let verdict = match model {
+        "cas-register" => options.check(CasRegister::starting_at(initial()), &read::cas_register(text)?),
+        "register" => options.check(Register::starting_at(initial()), &read::register(text)?),
+        "kv" => options.check(options.kv(), &read::kv(text)?),
+        "mutex" => options.check(Mutex, &read::mutex(text)?),
+        "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
+        unknown => return Err(JudgeError::UnknownModel(unknown.to_string())),
+    };
+    Ok(verdict)
+}
+
+fn default_initial(text: &str) -> Value {
+    match Format::of(text) {
+        Format::JepsenLog => Value::Nil,
+        Format::Edn => Value::Int(0),
+    }
+}
+
+impl Options {
+    fn check<M: Model>(&self, model: M, operations: &[Operation<M::Op, M::Ret>]) -> Verdict {
+        let checker = linearizable(model);
+        match self.budget {
+            Some(steps) => checker.budget(steps).check(operations),
+            None => checker.check(operations),
+        }
+    }
+
+    fn kv(&self) -> Kv {
+        self.initial.clone().map_or_else(Kv::default, |value| Kv::starting_at(value.into_text()))
+    }
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JudgeError {
+    /// No model has this name.
+    UnknownModel(String),
+    /// The text is not a history of the model.
+    Read(ReadError),
+}
+
+impl fmt::Display for JudgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JudgeError::UnknownModel(name) => {
+                let known: Vec<&str> = MODELS.iter().map(|(name, _)| *name).collect();
+                write!(f, "there is no model {name:?}; there are {}", known.join(", "))
+            }
+            JudgeError::Read(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for JudgeError {}
+
+impl From<ReadError> for JudgeError {
+    fn from(error: ReadError) -> Self {
+        JudgeError::Read(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_model_is_known_and_finds_nothing_in_an_empty_history() {
+        for (model, _) in MODELS {
+            let verdict = judge(model, "[]").expect(model);
+            assert_eq!(verdict.to_string(), "vacuous: no operation was recorded");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_the_known_ones() {
+        let error = judge("queue", "[]").expect_err("there is no queue");
+        assert_eq!(
+            error.to_string(),
+            "there is no model \"queue\"; there are cas-register, register, kv, mutex, multi-register"
+        );
+    }
+
+    #[test]
+    fn an_option_changes_where_a_register_starts() {
+        let text = "{:process 1 :type :invoke :f :read :value nil} {:process 1 :type :ok :f :read :value 5}";
+        assert!(!judge("register", text).expect("a history").is_valid());
+        let options = Options { initial: Some(5.into()), ..Options::default() };
+        assert!(judge_with("register", text, &options).expect("a history").is_valid());
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_gives_unknown_and_not_a_verdict() {
+        let text = "{:process 1 :type :invoke :f :read :value nil} {:process 1 :type :ok :f :read :value 0}";
+        let options = Options { budget: Some(0), ..Options::default() };
+        let verdict = judge_with("register", text, &options).expect("a history");
+        assert!(matches!(verdict, Verdict::Unknown(_)), "{verdict}");
+    }
+}

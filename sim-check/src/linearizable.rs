@@ -1,0 +1,159 @@
+//! Linearizability: is there one order of the operations, each taking effect at one moment between its
+//! invocation and its completion, that a [`Model`] accepts?
+//!
+//! Failed operations are left out. Operations of unknown outcome may take effect at any time after
+//! their invocation, or never. Each key is judged apart.
+//!
+//! Two searches compete for every key, by numbers of steps and never by the clock: one goes through
+//! the history event by event with all possible pasts at once (`breadth`), one follows a single past
+//! and comes back when it ends (`depth`). Both move by the same rules (`rules`), which never consider
+//!
+//! * an order in which an open read misses a state that it could have seen,
+//! * of two pasts with the same state and the same updates, one that used up more crashed operations
+//!   or left more reads waiting,
+//! * a later of two identical operations before the earlier, or a crashed one that changes nothing
+//!   or changes the state to one that no operation of the history depends on.
+
+mod breadth;
+mod config;
+mod depth;
+mod explain;
+mod mask;
+mod part;
+mod race;
+mod rules;
+mod search;
+mod space;
+
+#[cfg(test)]
+mod oracle;
+
+use crate::history::Operation;
+use crate::model::Model;
+use crate::verdict::{Checker, Verdict};
+
+const DEFAULT_BUDGET: u64 = 200_000_000;
+
+/// Checks that a history is linearizable with regard to `model`.
+pub fn linearizable<M: Model>(model: M) -> Linearizable<M> {
+    Linearizable { model, budget: DEFAULT_BUDGET }
+}
+
+/// The checker that [`linearizable()`] makes.
+#[derive(Clone, Debug)]
+pub struct Linearizable<M> {
+    model: M,
+    budget: u64,
+}
+
+impl<M> Linearizable<M> {
+    /// Gives up with [`Verdict::Unknown`] after about so many steps. The default takes some seconds.
+    pub fn budget(mut self, steps: u64) -> Self {
+        self.budget = steps;
+        self
+    }
+}
+
+impl<M: Model> Checker<M::Op, M::Ret> for Linearizable<M> {
+    fn check(&self, operations: &[Operation<M::Op, M::Ret>]) -> Verdict {
+        if operations.iter().all(|operation| operation.acknowledged().is_none()) {
+            return Verdict::Vacuous(nothing_seen(operations.len()));
+        }
+        let mut parts = part::parts(&self.model, operations);
+        match race::race(&self.model, &parts, self.budget) {
+            race::Finish::Linearizable => Verdict::Valid,
+            race::Finish::OutOfSteps(part) => Verdict::Unknown(self.out_of_steps(&parts[part])),
+            race::Finish::Blocked(part, blocked) => {
+                let part = &mut parts[part];
+                let blocked = explain::spell_out(&self.model, part, blocked);
+                let case = explain::Case::new(&self.model, operations, part, &blocked);
+                Verdict::Invalid(Box::new(case.evidence()))
+            }
+        }
+    }
+}
+
+impl<M: Model> Linearizable<M> {
+    fn out_of_steps(&self, part: &part::Part<'_, M>) -> String {
+        let place = match &part.key {
+            Some(key) => format!("key {key} was"),
+            None => "the history was".to_string(),
+        };
+        format!("{place} undecided after {} steps: overlap fewer operations or raise the budget", self.budget)
+    }
+}
+
+fn nothing_seen(operations: usize) -> String {
+    match operations {
+        0 => "no operation was recorded".to_string(),
+        1 => "the only operation was not acknowledged".to_string(),
+        n => format!("none of {n} operations was acknowledged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::History;
+    use crate::model::{CasOp, CasRegister, Register, RegisterOp, RegisterRet};
+
+    fn read(history: &History<RegisterOp<i64>, RegisterRet<i64>>, process: u64, value: i64) {
+        history.invoke_at(process, RegisterOp::Read, 0).ok_at(RegisterRet::Value(value), 0);
+    }
+
+    #[test]
+    fn evidence_names_the_acknowledged_write_and_what_was_open() {
+        let history = History::new();
+        history.invoke_at(1, RegisterOp::Write(9), 0).ok_at(RegisterRet::Written, 0);
+        history.invoke_at(2, RegisterOp::Write(5), 0).info_at(0);
+        read(&history, 3, 5);
+        read(&history, 1, 7);
+
+        let verdict = history.verdict(&linearizable(Register::default()));
+        let evidence = verdict.evidence().expect("nobody wrote 7");
+        assert_eq!(
+            evidence.sentence,
+            "not linearizable: client-1 read 7 after write 9 was acknowledged; \
+             the state could only be 5"
+        );
+        let involved: Vec<&str> = evidence.involved.iter().map(|op| op.what.as_str()).collect();
+        assert_eq!(involved, ["write 9", "write 5"]);
+        assert_eq!(evidence.before[0].applied, [1]);
+    }
+
+    #[test]
+    fn a_crashed_write_may_be_seen_late_but_not_undone() {
+        let history = History::new();
+        drop(history.invoke_at(1, RegisterOp::Write(5), 0));
+        read(&history, 2, 0);
+        read(&history, 2, 5);
+        assert!(history.verdict(&linearizable(Register::default())).is_valid());
+        read(&history, 2, 0);
+        assert!(history.verdict(&linearizable(Register::default())).evidence().is_some());
+    }
+
+    #[test]
+    fn hundreds_of_crashed_operations_are_no_obstacle() {
+        let history = History::new();
+        for value in 0..300 {
+            history.invoke_at(value, CasOp::Write(value), 0).info_at(0);
+        }
+        for value in (100..200).rev() {
+            history.invoke_at(1000, CasOp::Read, 0).ok_at(RegisterRet::Value(value), 0);
+        }
+        assert!(history.verdict(&linearizable(CasRegister::default())).is_valid());
+        history.invoke_at(1000, CasOp::Read, 0).ok_at(RegisterRet::Value(150), 0);
+        assert!(history.verdict(&linearizable(CasRegister::default())).evidence().is_some());
+    }
+
+    #[test]
+    fn a_history_in_which_nothing_was_acknowledged_is_vacuous() {
+        let history: History<RegisterOp<i64>, RegisterRet<i64>> = History::new();
+        history.invoke_at(1, RegisterOp::Read, 0).fail_at(0);
+        drop(history.invoke_at(2, RegisterOp::Read, 0));
+        assert_eq!(
+            history.verdict(&linearizable(Register::default())).to_string(),
+            "vacuous: none of 2 operations was acknowledged"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! One past at a time, as far as it goes; then back to the latest choice.
+//!
+//! Makes the same moves as [`Breadth`](super::breadth::Breadth) in another order, and remembers where it
+//! has been. Better when pasts are many and most of them can be continued to the end.
+
+use super::config::{Antichain, Config};
+use super::mask::Mask;
+use super::part::{Event, Part};
+use super::rules::Rules;
+use super::search::{Finding, Search};
+use crate::model::Model;
+
+pub(super) struct Depth<'p, M: Model, K> {
+    rules: Rules<'p, M>,
+    visited: Antichain<K>,
+    /// Pasts to go on from, the most promising last.
+    stack: Vec<Config<K>>,
+    /// The furthest return that was reached, and the pasts that reached it.
+    furthest: u32,
+    arrivals: Vec<Config<K>>,
+    extended: Vec<Config<K>>,
+}
+
+impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
+    pub(super) fn new(model: &'p M, part: &'p Part<'p, M>) -> Self {
+        let mut rules = Rules::new(model, part);
+        let stack = vec![rules.start()];
+        let (arrivals, extended) = (vec![], vec![]);
+        Self { rules, visited: Antichain::new(), stack, furthest: 0, arrivals, extended }
+    }
+
+    /// Moves on while there is no choice; whether a return that needs one is reached.
+    fn travel(&mut self, config: &mut Config<K>) -> bool {
+        while let Some(event) = self.rules.part.events.get(config.at as usize) {
+            match event {
+                Event::Call(item) => self.rules.call(*item, config),
+                Event::Return(item) if !self.rules.pass(*item, config) => return true,
+                Event::Return(_) => {}
+            }
+            config.at += 1;
+            self.rules.space.steps += 1;
+        }
+        false
+    }
+
+    fn arrive(&mut self, config: &Config<K>) {
+        if config.at > self.furthest {
+            self.furthest = config.at;
+            self.arrivals.clear();
+        }
+        if config.at == self.furthest {
+            self.arrivals.push(config.clone());
+        }
+    }
+
+    fn branch(&mut self, config: &Config<K>) {
+        self.rules.seek(config.at);
+        self.rules.extend(config, &mut self.extended);
+        self.stack.extend(self.extended.drain(..).rev());
+    }
+}
+
+impl<M: Model, K: Mask> Search<M> for Depth<'_, M, K> {
+    fn run(&mut self, limit: u64) -> Option<Finding<M>> {
+        while self.steps() < limit {
+            let Some(mut config) = self.stack.pop() else {
+                self.rules.seek(self.furthest);
+                return Some(Finding::Blocked(self.rules.blocked(&self.arrivals)));
+            };
+            let from = config.at;
+            if !self.travel(&mut config) {
+                return Some(Finding::Linearizable);
+            }
+            if self.visited.insert(config.clone()).is_none() {
+                continue;
+            }
+            if config.at > from {
+                self.arrive(&config);
+            }
+            self.branch(&config);
+        }
+        None
+    }
+
+    fn steps(&self) -> u64 {
+        self.rules.space.steps + self.visited.compared
+    }
+}

@@ -1,0 +1,228 @@
+//! A reader of EDN: as much of it as histories use, and the rest without complaint.
+
+use super::value::Value;
+use super::{CUT, Fault};
+
+/// Deeper nesting is refused.
+const DEPTH: usize = 100;
+
+/// A place in a text.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    depth: usize,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, at: 0, depth: 0 }
+    }
+
+    /// The place of what comes next.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Skips what means nothing, and tags; then the next byte, if there is one.
+    pub(super) fn peek(&mut self) -> Result<Option<u8>, Fault> {
+        loop {
+            self.skip_space();
+            match self.text.as_bytes()[self.at..] {
+                [b'#', b'_', ..] => {
+                    self.at += 2;
+                    self.nested(Self::value)?;
+                }
+                [b'#', next, ..] if next != b'{' => {
+                    self.at += 1;
+                    self.token();
+                }
+                [next, ..] => return Ok(Some(next)),
+                [] => return Ok(None),
+            }
+        }
+    }
+
+    fn skip_space(&mut self) {
+        loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+            self.at += rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
+            let rest = &self.text[self.at..];
+            if !rest.starts_with(';') {
+                return;
+            }
+            self.at += rest.find('\n').unwrap_or(rest.len());
+        }
+    }
+
+    /// Skips one byte that [`peek`](Self::peek) has shown to be a bracket.
+    pub(super) fn bump(&mut self) {
+        self.at += 1;
+    }
+
+    /// The characters up to the next space or bracket.
+    pub(super) fn token(&mut self) -> &'t str {
+        let rest = &self.text[self.at..];
+        let token = &rest[..rest.bytes().position(ends_token).unwrap_or(rest.len())];
+        self.at += token.len();
+        token
+    }
+
+    /// A keyword without its colon, if one comes next.
+    pub(super) fn keyword(&mut self) -> Result<Option<&'t str>, Fault> {
+        if self.peek()? != Some(b':') {
+            return Ok(None);
+        }
+        self.bump();
+        Ok(Some(self.token()))
+    }
+
+    /// The next value, whatever it is.
+    pub(super) fn value(&mut self) -> Result<Value, Fault> {
+        match self.peek()? {
+            None => Err(self.fault("expected a value, found the end of the text", CUT)),
+            Some(b'[') => self.list(b']'),
+            Some(b'(') => self.list(b')'),
+            Some(b'{') => self.map(),
+            Some(b'#') => {
+                self.bump();
+                self.list(b'}')
+            }
+            Some(b'"') => self.string(),
+            Some(b'\\') => Ok(self.character()),
+            Some(b')' | b']' | b'}') => Err(self.fault("expected a value, found a closing bracket", "remove it")),
+            Some(_) => Ok(atom(self.token())),
+        }
+    }
+
+    fn nested<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        if self.depth == DEPTH {
+            return Err(self.fault(format!("values are nested more than {DEPTH} deep"), "this is not a history"));
+        }
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn list(&mut self, close: u8) -> Result<Value, Fault> {
+        self.bump();
+        let mut members = Vec::new();
+        while !self.closes(close)? {
+            members.push(self.nested(Self::value)?);
+        }
+        Ok(Value::List(members))
+    }
+
+    fn map(&mut self) -> Result<Value, Fault> {
+        self.bump();
+        let mut entries = Vec::new();
+        while !self.closes(b'}')? {
+            entries.push((self.nested(Self::value)?, self.nested(Self::value)?));
+        }
+        Ok(Value::Map(entries))
+    }
+
+    /// Skips a closing bracket, if it comes next. The end of the text is an error here.
+    pub(super) fn closes(&mut self, close: u8) -> Result<bool, Fault> {
+        let next = self.peek()?;
+        if next.is_none() {
+            let close = char::from(close);
+            return Err(self.fault(format!("expected '{close}', found the end of the text"), CUT));
+        }
+        let found = next == Some(close);
+        self.at += usize::from(found);
+        Ok(found)
+    }
+
+    fn string(&mut self) -> Result<Value, Fault> {
+        let start = self.at;
+        self.bump();
+        let mut string = String::new();
+        let mut rest = self.text[self.at..].char_indices();
+        while let Some((offset, c)) = rest.next() {
+            match c {
+                '"' => {
+                    self.at += offset + 1;
+                    return Ok(Value::Str(string));
+                }
+                '\\' => string.extend(rest.next().map(|(_, escaped)| unescape(escaped))),
+                c => string.push(c),
+            }
+        }
+        Err(Fault::new(start, "a string begins here and never ends", CUT))
+    }
+
+    fn character(&mut self) -> Value {
+        let start = self.at;
+        self.bump();
+        self.at += self.text[self.at..].chars().next().map_or(0, char::len_utf8);
+        self.token();
+        Value::Other(self.text[start..self.at].to_string())
+    }
+
+    pub(super) fn fault(&self, problem: impl Into<String>, advice: &'static str) -> Fault {
+        Fault::new(self.at, problem, advice)
+    }
+}
+
+fn ends_token(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b',' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b';')
+}
+
+fn unescape(escaped: char) -> char {
+    match escaped {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        other => other,
+    }
+}
+
+fn atom(token: &str) -> Value {
+    match token {
+        "nil" => Value::Nil,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => match (token.strip_prefix(':'), token.trim_end_matches('N').parse()) {
+            (Some(name), _) => Value::Keyword(name.to_string()),
+            (None, Ok(number)) => Value::Int(number),
+            (None, Err(_)) => Value::Other(token.to_string()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        let mut reader = Reader::new(text);
+        match reader.value() {
+            Ok(value) => value.to_string(),
+            Err(fault) => format!("{} at {}", fault.problem, fault.offset),
+        }
+    }
+
+    #[test]
+    fn all_kinds_of_values_are_read_and_printed() {
+        assert_eq!(read("[nil true -3 7N 1.5 :a/b sym \\] \"q\\\"\\n\"]"), {
+            "[nil true -3 7 1.5 :a/b sym \\] \"q\\\"\\n\"]"
+        });
+        assert_eq!(read("{:a (1, 2) \"b\" #{3}}"), "{:a [1 2] \"b\" [3]}");
+    }
+
+    #[test]
+    fn comments_tags_and_discarded_values_leave_no_trace() {
+        assert_eq!(read("; a ] here\n#inst \"2020\""), "\"2020\"");
+        assert_eq!(read("[1 #_ [2 3] #_:k 4 ; 5\n]"), "[1 4]");
+    }
+
+    #[test]
+    fn what_is_cut_is_reported_where_it_ends_or_where_its_string_began() {
+        assert_eq!(read("[1 2"), "expected ']', found the end of the text at 4");
+        assert_eq!(read("[1 \"2"), "a string begins here and never ends at 3");
+        assert_eq!(read("{:a"), "expected a value, found the end of the text at 3");
+        assert_eq!(read("]"), "expected a value, found a closing bracket at 0");
+    }
+}

@@ -1,0 +1,212 @@
+//! What the words of a history mean to each model.
+
+use super::event::{Event, Pair, Phase, pairs};
+use super::value::Value;
+use super::{Fault, Format, Operations, ReadError, jepsen_edn, jepsen_log};
+use crate::history::Operation;
+use crate::model::{CasOp, KvOp, KvRet, Micro, MutexOp, RegisterOp, RegisterRet};
+
+/// A history of a register with `:read`, `:write` and `:cas [from to]`.
+pub fn cas_register(text: &str) -> Operations<CasOp<Value>, RegisterRet<Value>> {
+    operations(text, |pair| match pair.invoke.f {
+        "read" => Ok(pair.operation(CasOp::Read, read(pair))),
+        "write" => Ok(pair.operation(CasOp::Write(pair.invoke.value.clone()), written(pair))),
+        "cas" => Ok(pair.operation(cas(&pair.invoke)?, swapped(pair))),
+        _ => Err(unknown(pair, ":read, :write or :cas")),
+    })
+}
+
+/// A history of a register with `:read` and `:write`.
+pub fn register(text: &str) -> Operations<RegisterOp<Value>, RegisterRet<Value>> {
+    operations(text, |pair| match pair.invoke.f {
+        "read" => Ok(pair.operation(RegisterOp::Read, read(pair))),
+        "write" => Ok(pair.operation(RegisterOp::Write(pair.invoke.value.clone()), written(pair))),
+        _ => Err(unknown(pair, ":read or :write")),
+    })
+}
+
+/// A history of a store of strings with `:get`, `:put` and `:append`; the key is under `:key`.
+pub fn kv(text: &str) -> Operations<KvOp, KvRet> {
+    operations(text, |pair| {
+        let key = key(&pair.invoke)?;
+        let value = || pair.invoke.value.clone().into_text();
+        let found = || pair.answer().map(|value| KvRet::Value(value.clone().into_text()));
+        let done = pair.ended(Phase::Ok).then_some(KvRet::Written);
+        match pair.invoke.f {
+            "get" => Ok(pair.operation(KvOp::Get(key), found())),
+            "put" => Ok(pair.operation(KvOp::Put(key, value()), done)),
+            "append" => Ok(pair.operation(KvOp::Append(key, value()), done)),
+            _ => Err(unknown(pair, ":get, :put or :append")),
+        }
+    })
+}
+
+/// A history of a lock with `:acquire` and `:release`.
+pub fn mutex(text: &str) -> Operations<MutexOp, ()> {
+    operations(text, |pair| {
+        let done = pair.ended(Phase::Ok).then_some(());
+        match pair.invoke.f {
+            "acquire" => Ok(pair.operation(MutexOp::Acquire, done)),
+            "release" => Ok(pair.operation(MutexOp::Release, done)),
+            _ => Err(unknown(pair, ":acquire or :release")),
+        }
+    })
+}
+
+/// A history of registers with `:txn [[:read key value] [:write key value] ...]`.
+pub fn multi_register(text: &str) -> Operations<Vec<Micro<Value, Value>>, ()> {
+    operations(text, |pair| {
+        if pair.invoke.f != "txn" {
+            return Err(unknown(pair, ":txn"));
+        }
+        let event = pair.end.as_ref().filter(|end| end.phase == Phase::Ok);
+        let done = event.map(|_| ());
+        Ok(pair.operation(txn(event.unwrap_or(&pair.invoke))?, done))
+    })
+}
+
+fn operations<Op, Ret>(
+    text: &str,
+    translate: impl Fn(&Pair<'_>) -> Result<Operation<Op, Ret>, Fault>,
+) -> Operations<Op, Ret> {
+    let format = Format::of(text);
+    let events = match format {
+        Format::JepsenLog => jepsen_log::events(text),
+        Format::Edn => jepsen_edn::events(text),
+    };
+    let pairs = events.and_then(|events| pairs(format, events));
+    let translated = pairs.and_then(|pairs| pairs.iter().map(translate).collect());
+    translated.map_err(|fault| ReadError::new(text, fault))
+}
+
+fn read(pair: &Pair<'_>) -> Option<RegisterRet<Value>> {
+    pair.answer().cloned().map(RegisterRet::Value)
+}
+
+fn written(pair: &Pair<'_>) -> Option<RegisterRet<Value>> {
+    pair.ended(Phase::Ok).then_some(RegisterRet::Written)
+}
+
+fn swapped(pair: &Pair<'_>) -> Option<RegisterRet<Value>> {
+    match pair.end.as_ref()?.phase {
+        Phase::Ok => Some(RegisterRet::Swapped(true)),
+        Phase::Fail if pair.format == Format::JepsenLog => Some(RegisterRet::Swapped(false)),
+        _ => None,
+    }
+}
+
+fn key(invoke: &Event<'_>) -> Result<String, Fault> {
+    match &invoke.key {
+        Value::Nil => Err(Fault::new(
+            invoke.offset,
+            "this operation has no :key",
+            "every operation of a key-value store names its key, as in :key \"a\"",
+        )),
+        key => Ok(key.clone().into_text()),
+    }
+}
+
+fn cas(invoke: &Event<'_>) -> Result<CasOp<Value>, Fault> {
+    match &invoke.value {
+        Value::List(values) if values.len() == 2 => Ok(CasOp::Cas { from: values[0].clone(), to: values[1].clone() }),
+        other => Err(Fault::new(
+            invoke.offset,
+            format!("expected [from to] as the value of :cas, found {other}"),
+            "write the value expected and the value that replaces it",
+        )),
+    }
+}
+
+fn txn(event: &Event<'_>) -> Result<Vec<Micro<Value, Value>>, Fault> {
+    let micros = match &event.value {
+        Value::List(members) => members.iter().map(micro).collect(),
+        _ => None,
+    };
+    micros.ok_or_else(|| {
+        Fault::new(
+            event.offset,
+            format!("expected [[:read key value] ...] as the value of :txn, found {}", event.value),
+            "every member is a vector of :read or :write, a key and a value",
+        )
+    })
+}
+
+fn micro(value: &Value) -> Option<Micro<Value, Value>> {
+    let Value::List(parts) = value else {
+        return None;
+    };
+    match parts.as_slice() {
+        [Value::Keyword(f), key, Value::Nil] if f == "read" => Some(Micro::Read(key.clone(), None)),
+        [Value::Keyword(f), key, value] if f == "read" => Some(Micro::Read(key.clone(), Some(value.clone()))),
+        [Value::Keyword(f), key, value] if f == "write" => Some(Micro::Write(key.clone(), value.clone())),
+        _ => None,
+    }
+}
+
+fn unknown(pair: &Pair<'_>, known: &str) -> Fault {
+    Fault::new(
+        pair.invoke.offset,
+        format!("expected {known}, found :{}", pair.invoke.f),
+        "this looks like the history of another model",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Outcome;
+
+    const LOG: &str = "INFO  jepsen.util - 1\t:invoke\t:cas\t[1 2]\n\
+                       INFO  jepsen.core - starting\n\
+                       INFO  jepsen.util - 1\t:fail\t:cas\t[1 2]\n\
+                       INFO  jepsen.util - :nemesis\t:info\t:stop\tnil\n";
+
+    #[test]
+    fn a_failed_swap_happened_in_a_log_and_did_not_in_edn() {
+        let logged = cas_register(LOG).expect("the log is whole");
+        assert_eq!(logged[0].acknowledged().map(|(ret, _)| ret), Some(&RegisterRet::Swapped(false)));
+
+        let edn = "{:process 1 :type :invoke :f :cas :value [1 2]}
+                   {:process 1 :type :fail :f :cas :value [1 2]}";
+        assert!(cas_register(edn).expect("the history is whole")[0].failed());
+    }
+
+    #[test]
+    fn a_read_of_nil_found_nothing_in_a_log_and_anything_in_edn() {
+        let log = "INFO  jepsen.util - 1\t:invoke\t:read\tnil\nINFO  jepsen.util - 1\t:ok\t:read\tnil";
+        let ret = RegisterRet::Value(Value::Nil);
+        assert_eq!(register(log).expect("whole")[0].acknowledged().map(|(ret, _)| ret), Some(&ret));
+
+        let edn = "[{:process 1 :type :invoke :f :read :value nil}
+                    {:process 1 :type :ok :f :read :value nil}]";
+        assert!(matches!(register(edn).expect("whole")[0].outcome, Outcome::Info { .. }));
+    }
+
+    #[test]
+    fn a_log_cut_in_a_line_is_an_error_there() {
+        for end in ["INFO  jepsen.ut", "INFO  jepsen.util - 1\t:in", "INFO  jepsen.util - 1\t:ok\t:cas\t[1"] {
+            let error = cas_register(&format!("{LOG}{end}")).expect_err(end);
+            assert_eq!(error.line, 5, "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_say_where_and_what_to_do() {
+        let wrong_model = "[{:process :nemesis :type :info :f :stop}\n {:process 3, :type :invoke, :f :txn}]";
+        assert_eq!(
+            cas_register(wrong_model).expect_err("not a register").to_string(),
+            "line 2, column 2: expected :read, :write or :cas, found :txn; \
+             this looks like the history of another model"
+        );
+        assert_eq!(
+            register("some text").expect_err("no history").problem,
+            "this is neither EDN nor a log with lines of jepsen.util"
+        );
+        let headless = "{:process 3, :type :ok, :f :read, :value 1}";
+        assert_eq!(
+            cas_register(headless).expect_err("no invocation").to_string(),
+            "line 1, column 1: process 3 completes an operation that it never invoked; \
+             the beginning of the history seems to be missing"
+        );
+    }
+}

@@ -1,0 +1,37 @@
+//! What happens when a program under test reaches past the simulation.
+//!
+//! The run fails as *leaked*. In a process of its own it ends there, before the real call is made: a wait that nobody
+//! will end must not begin. On a thread among others the call is made, and the run ends when it returns.
+
+use std::sync::OnceLock;
+
+use sim_core::{Report, ambient};
+
+type Finish = Box<dyn Fn(Report) + Send + Sync>;
+
+static FINISH: OnceLock<Finish> = OnceLock::new();
+
+/// Says that this process lives for one run: `finish` tells the report and ends the process.
+pub(crate) fn end_process_with(finish: Finish) {
+    let _ = FINISH.set(finish);
+}
+
+/// A call that leaves the simulation is about to be made. Does nothing outside one.
+pub(crate) fn found(what: &str, instead: &str) {
+    let Some(place) = ambient::whereabouts() else { return };
+    let message = format!("{what} was reached from inside the simulation, on {place}\nInstead: {instead}");
+    if let (Some(report), Some(finish)) = (ambient::leak(message), FINISH.get()) {
+        finish(report);
+    }
+}
+
+/// The thread is about to wait for another thread. Where other threads exist for good reasons, the watchdog judges.
+pub(crate) fn thread_blocks() {
+    if FINISH.get().is_some() {
+        found(
+            "a wait that blocks the thread (futex): block_on, a blocking lock, channel or join",
+            "the simulation runs on this one thread, so nobody can end the wait; .await in place of block_on, and an \
+             asynchronous lock or channel (tokio::sync, futures)",
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! The operating system as programs under test see it, and the processes that runs live in.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `interpose` | the C library's clocks, entropy, ids and thread calls, answered by the simulation while one runs |
+//! | `syscall` | the real system calls, for everything else |
+//! | `tsc` | the processor's time stamp counter, trapped and answered likewise |
+//! | [`leak`] | what happens when a program reaches past the simulation |
+//! | [`watch`](mod@watch) | a run on a thread of its own, with a watchdog in real time |
+//! | [`zygote`] | a pristine process that forks one child per seed, and the protocol to ask it |
+//! | [`worker`] | the asking side of that protocol |
+//!
+//! This is the only crate with `unsafe`. An executable's own definition of a C library function wins over the library's
+//! at link time, for every object in it (HOST: symbol interposition); so a test binary that links this crate has, say,
+//! `clock_gettime` from `interpose`, which forwards to the kernel unless a simulation runs on the calling thread.
+//!
+//! On systems other than Linux, and on processors other than x86-64 and AArch64, nothing is interposed and a run is
+//! isolated by its thread only.
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod interpose;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod syscall;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tsc;
+
+pub mod leak;
+pub mod watch;
+pub mod worker;
+pub mod zygote;
+
+/// Whether runs can be isolated by processes on this system.
+pub const HAS_PROCESSES: bool = cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));

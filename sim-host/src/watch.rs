@@ -1,0 +1,68 @@
+//! A run on a thread of its own, watched in real time.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sim_core::{Failure, Outcome, Progress, Report};
+
+/// How much real time a run may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// All of it.
+    pub run: Duration,
+    /// One poll of one task, which should take microseconds.
+    pub poll: Duration,
+}
+
+impl Default for Limits {
+    /// Five minutes for a run, ten seconds for a poll.
+    fn default() -> Self {
+        Limits { run: Duration::from_secs(300), poll: Duration::from_secs(10) }
+    }
+}
+
+/// The stack of the thread that a simulation runs on.
+const STACK: usize = 16 << 20;
+
+/// Runs `run` on a fresh thread and waits for its report. Fresh, because thread-local state (the keys of `HashMap`, the
+/// generators of `rand` and `fastrand`) must not remember an earlier run.
+///
+/// # Errors
+/// The failure that says which task did not return, or that the run took too long. The thread is left behind then.
+pub fn watch(limits: Limits, run: impl FnOnce(Arc<Progress>) -> Report + Send + 'static) -> Result<Report, Failure> {
+    let progress = Arc::new(Progress::default());
+    let watched = progress.clone();
+    let (done, waits) = sync_channel(1);
+    let spawned = std::thread::Builder::new().name("sim".to_string()).stack_size(STACK).spawn(move || {
+        let report = run(progress);
+        let _ = done.send(report);
+    });
+    let thread = spawned.map_err(|error| Failure::new(Outcome::Panicked, format!("no thread for the run: {error}")))?;
+    let (start, mut poll_start, mut polls) = (Instant::now(), Instant::now(), 0);
+    loop {
+        match waits.recv_timeout(limits.poll.min(limits.run) / 4) {
+            Ok(report) => {
+                let _ = thread.join();
+                return Ok(report);
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::new(Outcome::Panicked, "the thread of the run died without a report"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if watched.polls() != polls {
+            (polls, poll_start) = (watched.polls(), Instant::now());
+        }
+        let stuck = if poll_start.elapsed() >= limits.poll {
+            format!("a task has not returned from its poll for {:?} of real time: {}", limits.poll, watched.task())
+        } else if start.elapsed() >= limits.run {
+            format!("the run took more than {:?} of real time; running now: {}", limits.run, watched.task())
+        } else {
+            continue;
+        };
+        let advice = "It loops, computes or blocks without an .await; the limits are SIM_POLL_LIMIT and SIM_WALL_LIMIT (seconds)";
+        return Err(Failure::new(Outcome::TimedOut, format!("{stuck}\n{advice}")));
+    }
+}

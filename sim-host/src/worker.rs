@@ -1,0 +1,87 @@
+//! The asking side: a child process that serves runs, one at a time.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use sim_core::{Failure, Outcome, Report, Seed};
+
+use crate::zygote::{Hello, Request, SERVE};
+
+/// A process that serves runs; see [`crate::zygote`].
+pub struct Worker {
+    executable: PathBuf,
+    child: Child,
+    requests: ChildStdin,
+    reports: BufReader<ChildStdout>,
+    hello: Hello,
+}
+
+impl Worker {
+    /// Starts a test executable as a server. `None`: it is one without simulated tests.
+    ///
+    /// A program that does not know of simulations is asked to list its tests, which every test harness of Cargo
+    /// can do, and comes to no harm.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(executable: &Path) -> io::Result<Option<Worker>> {
+        let mut command = Command::new(executable);
+        command.args(["--list", "--format", "terse"]).env(SERVE, "1");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let (Some(requests), Some(reports)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a child without its pipes"));
+        };
+        let mut reports = BufReader::new(reports);
+        let mut line = String::new();
+        let read = reports.read_line(&mut line);
+        match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
+            Some(hello) => Ok(Some(Worker { executable: executable.to_path_buf(), child, requests, reports, hello })),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Ok(None)
+            }
+        }
+    }
+
+    /// What it said first.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The process id, for whoever wants to kill it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has one run made. When the server dies over it, that is the report, and the next run has a new server.
+    pub fn run(&mut self, request: &Request) -> Report {
+        self.ask(request).unwrap_or_else(|error| {
+            let _ = self.child.kill();
+            let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            if let Ok(Some(fresh)) = Worker::start(&self.executable) {
+                *self = fresh;
+            }
+            let message = format!("the process that serves the runs died ({ended}): {error}");
+            Report::lost(&request.test, Seed(request.seed), Failure::new(Outcome::Panicked, message))
+        })
+    }
+
+    fn ask(&mut self, request: &Request) -> io::Result<Report> {
+        writeln!(self.requests, "{}", serde_json::to_string(request)?)?;
+        self.requests.flush()?;
+        let mut line = String::new();
+        if self.reports.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,88 @@
+//! Deterministic simulation testing: a whole distributed system, every node with its network, disk and clocks, in one
+//! process under one seed.
+//!
+//! ```
+//! use sim::prelude::*;
+//!
+//! #[sim::test(seeds = 50)]
+//! async fn an_echo_comes_back() {
+//!     sim::node("server").start(|| async {
+//!         let listener = sim::net::TcpListener::bind("0.0.0.0:7").await?;
+//!         let (mut stream, _) = listener.accept().await?;
+//!         let (mut reader, mut writer) = tokio::io::split(stream);
+//!         tokio::io::copy(&mut reader, &mut writer).await
+//!             .map(|_| ())
+//!     });
+//! #   sim::time::sleep(1.ms()).await;
+//!     let mut stream = sim::net::TcpStream::connect("server:7").await.unwrap();
+//!     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!     stream.write_all(b"hello").await.unwrap();
+//!     let mut answer = [0; 5];
+//!     stream.read_exact(&mut answer).await.unwrap();
+//!     assert_eq!(&answer, b"hello");
+//! }
+//! ```
+//!
+//! Where to look: [`macro@test`] for tests, [`node()`] and [`nodes`] for machines, [`net`] and [`fs`] for what they have,
+//! [`time`] for clocks, [`faults`] for what goes wrong, [`History`] and [`check`] for whether the system was right,
+//! [`simulation`] for a run by hand. The README shows one failing program from its sweep to its fix.
+
+extern crate self as sim;
+
+mod harness;
+mod history;
+
+pub use harness::{Case, simulation};
+pub use history::{Call, History};
+pub use sim_check as check;
+pub use sim_core::fault::{Fault, Plan, Selector, clock_rate, clock_step, crash, faults, pause, power_loss};
+pub use sim_core::{
+    AbortHandle, Clock, Failure, JoinError, JoinHandle, Node, NodeGroup, NodeId, OnPanic, Outcome, Random, Ratio,
+    Report, Seed, Sim, Units, always, buggify, current_node, fail, node, nodes, random, reachable, sometimes, spawn,
+};
+pub use sim_core::{choice, determinism, device, event, fault, task, time};
+//DISK pub use sim_disk as fs;
+pub use sim_net as net;
+
+/// Makes an `async fn` a test that runs in a simulation, once for every seed.
+///
+/// ```
+/// #[sim::test(seeds = 200, time_limit = "10min")]
+/// async fn time_flies() {
+///     sim::time::sleep(std::time::Duration::from_secs(300)).await;
+/// }
+/// ```
+///
+/// | option | what it says | default |
+/// |---|---|---|
+/// | `seeds = 200` | how many seeds `cargo test` runs, counted from 0 | 10 |
+/// | `seed = 7` | the only seed to run | |
+/// | `time_limit = "10min"` | simulated time after which a run is stuck; `ms`, `s`, `min`, `h` | 1 h |
+/// | `tier = "nightly"` | `cargo test` runs one seed only, and all of them where `SIM_TIER=nightly` | `"quick"` |
+/// | `expect = "incorrect"` | some seed shall have this outcome, and none another failure: for planted bugs | all pass |
+/// | `crate = "x"` | what the crate `sim` is called where the dependency was renamed | `"sim"` |
+///
+/// The function may return `()` or a `Result` whose error can be displayed.
+///
+/// The environment: `SIM_SEED` runs that seed alone and shows what it does, expected or not. `SIM_SEEDS` replaces the
+/// number of seeds. `SIM_CHECK=1` runs every seed twice and names the first event that differs. `SIM_ISOLATION=thread`
+/// runs seeds on threads instead of processes, which is faster and cannot promise that process-wide state (statics, the
+/// keys of `tokio::select!`, addresses) is the same in every run. `SIM_WALL_LIMIT` and `SIM_POLL_LIMIT` are the seconds of
+/// real time that a run and a single poll may take, 300 and 10.
+pub use sim_macros::test;
+
+/// What a test most often needs; without `test`, which would clash with the built-in attribute.
+pub mod prelude {
+    pub use crate::check::linearizable;
+    pub use crate::check::model::{CasRegister, Kv, Register};
+    pub use crate::{
+        Fault, History, Outcome, Plan, Ratio, Units, always, buggify, clock_rate, clock_step, crash, faults, node,
+        nodes, pause, power_loss, random, reachable, sometimes, spawn,
+    };
+}
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::harness::{Case, TESTS};
+    pub use linkme;
+}
