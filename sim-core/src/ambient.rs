@@ -20,11 +20,18 @@ pub fn is_simulated() -> bool {
     world::try_with(|_| ()).is_some()
 }
 
-/// The monotonic clock of the current node, in nanoseconds.
+/// The machines of a simulation were booted up to so many nanoseconds before it: twelve days.
+const LONGEST_UPTIME: u64 = 1 << 50;
+
+/// The monotonic clock of the current node, in nanoseconds since its machine was booted, at a time before the simulation
+/// that the seed decides. Programs that seed themselves from this clock are random, as they expect to be.
 pub fn monotonic_ns() -> Option<u64> {
     world::try_with(|world| {
         pay_for_read(world);
-        world.nodes.borrow()[world.current_node()].clock.local(world.now())
+        let node = world.current_node();
+        let state = &mut world.nodes.borrow_mut()[node];
+        let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
+        *state.uptime.get_or_insert_with(draw) + state.clock.local(world.now())
     })
 }
 

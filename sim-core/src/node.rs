@@ -67,6 +67,8 @@ pub(crate) struct NodeState {
     pub(crate) status: Status,
     pub(crate) incarnation: Incarnation,
     pub(crate) clock: NodeClock,
+    /// How long its machine had run when the simulation started, in nanoseconds; drawn when first asked for.
+    pub(crate) uptime: Option<u64>,
     pub(crate) workload: Option<Box<Draws>>,
     pub(crate) entropy: Option<Box<Draws>>,
     on_panic: OnPanic,
@@ -121,6 +123,7 @@ impl Nodes {
             status: Status::Idle,
             incarnation: Incarnation(0),
             clock: NodeClock::default(),
+            uptime: None,
             workload: None,
             entropy: None,
             on_panic: OnPanic::Fail,
