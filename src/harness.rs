@@ -36,7 +36,7 @@ pub static TESTS: [Case];
 /// assert!(report.passed());
 /// ```
 pub fn simulation(seed: impl Into<Seed>) -> Sim {
-    Sim::new(seed).with_faults(sim_net::KINDS) /*DISK*/
+    Sim::new(seed).with_faults(sim_net::KINDS).with_faults(sim_disk::KINDS)
 }
 
 impl Case {

@@ -41,7 +41,8 @@ pub use sim_core::{
     Report, Seed, Sim, Units, always, buggify, current_node, fail, node, nodes, random, reachable, sometimes, spawn,
 };
 pub use sim_core::{choice, determinism, device, event, fault, task, time};
-//DISK pub use sim_disk as fs;
+pub use sim_disk as disk;
+pub use sim_disk::fs;
 pub use sim_net as net;
 
 /// Makes an `async fn` a test that runs in a simulation, once for every seed.

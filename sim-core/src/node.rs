@@ -347,7 +347,8 @@ impl Node {
         });
     }
 
-    /// Starts it again with the closure it was started with, on what survived; crashes it first when it is up.
+    /// Starts it again with the closure it was started with, on what survived; crashes it first when it is up. One that
+    /// only had tasks [spawned](Node::spawn) on it is up again, and does nothing until more are.
     ///
     /// # Panics
     /// When it was never started.
@@ -418,7 +419,7 @@ impl Node {
     fn assert_startable(self, world: &World, what: &str) {
         let nodes = world.nodes.borrow();
         let node = &nodes[self.id];
-        if node.main.is_none() && node.status == Status::Idle {
+        if node.status == Status::Idle {
             let known =
                 nodes.names().iter().filter(|name| **name != &*node.name).copied().collect::<Vec<_>>().join(", ");
             panic!("sim::{what}: node {} was never started. Start it first; the other nodes are: {known}", node.name);
@@ -467,19 +468,15 @@ impl World {
     /// Starts a node that is not running.
     fn bring_up(&self, id: NodeId) {
         let main = {
-            let mut nodes = self.nodes.borrow_mut();
-            let node = &mut nodes[id];
-            let Some(main) = node.main.clone() else {
-                return;
-            };
-            node.status = Status::Up;
-            node.finished = false;
-            main
+            let node = &mut self.nodes.borrow_mut()[id];
+            (node.status, node.finished) = (Status::Up, false);
+            node.main.clone()
         };
         self.emit_at(id, "node.start", &[], String::new);
         self.each_device(|device| device.node_up(id));
-        let (main, site) = main;
-        self.spawn(id, run_main(id, main), true, site);
+        if let Some((main, site)) = main {
+            self.spawn(id, run_main(id, main), true, site);
+        }
     }
 
     /// Ends a life of a node that is running.

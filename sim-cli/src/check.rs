@@ -1,0 +1,73 @@
+//! `cargo sim check`: verdicts on histories that were recorded elsewhere.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sim_check::judge::{Options, judge_with};
+use sim_check::{MODELS, Verdict};
+use sim_core::Outcome;
+
+use crate::arguments::Check;
+use crate::stop::Stop;
+use crate::text::{inline, say};
+
+/// The exit code for a verdict that is not known. No run ends like that, so no outcome has it.
+const UNKNOWN: u8 = 10;
+
+/// The exit code for a file that is no history.
+const UNREADABLE: u8 = 2;
+
+/// Judges every file, a line each; the exit code of the worst.
+pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
+    if !MODELS.iter().any(|(name, _)| *name == options.model) {
+        return Err(unknown_model(&options.model));
+    }
+    let settings = Options { budget: options.budget, ..Options::default() };
+    let mut codes = Vec::new();
+    for file in &options.files {
+        let (line, code) = judge_file(file, &options.model, &settings);
+        say(&format!("{}: {}\n", inline(&file.to_string_lossy()), inline(&line)));
+        codes.push(code);
+    }
+    let worst_first = [UNREADABLE, Outcome::Incorrect.exit_code(), UNKNOWN, Outcome::Vacuous.exit_code()];
+    Ok(worst_first.into_iter().find(|code| codes.contains(code)).unwrap_or(0))
+}
+
+/// What is said of a file, and the exit code.
+fn judge_file(file: &Path, model: &str, options: &Options) -> (String, u8) {
+    let verdict = read(file).and_then(|text| judge_with(model, &text, options).map_err(|error| error.to_string()));
+    match verdict {
+        Ok(verdict) => (verdict.to_string(), exit_code(&verdict)),
+        Err(problem) => (format!("no history: {problem}"), UNREADABLE),
+    }
+}
+
+fn exit_code(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Valid => Outcome::Passed.exit_code(),
+        Verdict::Invalid(_) => Outcome::Incorrect.exit_code(),
+        Verdict::Unknown(_) => UNKNOWN,
+        Verdict::Vacuous(_) => Outcome::Vacuous.exit_code(),
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    if file.is_dir() {
+        return Err("it is a directory; name the files in it".to_string());
+    }
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().read_to_end(&mut bytes).map(drop)
+    } else {
+        fs::read(file).map(|content| bytes = content)
+    };
+    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    String::from_utf8(bytes)
+        .map_err(|error| format!("it is not text from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+fn unknown_model(name: &str) -> Stop {
+    let known: String = MODELS.iter().map(|(name, promise)| format!("\n  {name:<15} {promise}")).collect();
+    Stop::Usage(format!("there is no model {}; write `cargo sim check MODEL FILE...` with one of{known}", inline(name)))
+}

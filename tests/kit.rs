@@ -1,0 +1,32 @@
+//! What the rooms share: this very executable as a server of runs, and as a test harness.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use sim::Report;
+use sim_host::watch::Limits;
+use sim_host::worker::Worker;
+use sim_host::zygote::Request;
+
+/// A fresh process that serves the simulated tests of this executable.
+pub(crate) fn worker() -> Worker {
+    Worker::start(&std::env::current_exe().unwrap()).unwrap().expect("this executable serves runs")
+}
+
+/// Has one run made, with a second of real time for a poll.
+pub(crate) fn run(worker: &mut Worker, test: &str, seed: u64) -> Report {
+    let limits = Limits { poll: Duration::from_secs(1), ..Limits::default() };
+    worker.run(&Request { test: test.into(), seed, record: false, limits })
+}
+
+/// Runs a test of this executable as `cargo test` does, with more in the environment.
+pub(crate) fn harness(test: &str, environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture"]).env_remove("RUST_BACKTRACE").envs(environment.iter().copied());
+    command.output().unwrap()
+}
+
+/// What a command printed, on either stream.
+pub(crate) fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}

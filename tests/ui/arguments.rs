@@ -1,0 +1,4 @@
+#[sim::test]
+async fn takes_an_argument(seed: u64) {}
+
+fn main() {}

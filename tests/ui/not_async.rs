@@ -1,0 +1,4 @@
+#[sim::test]
+fn not_async() {}
+
+fn main() {}
