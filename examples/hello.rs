@@ -40,16 +40,16 @@ async fn two_nodes() {
     assert_eq!(caller.await.unwrap().unwrap(), "hello, world");
 }
 
+fn main() {
+    let report = sim::simulation(1).record(true).run(two_nodes);
+    report.log.iter().flatten().for_each(|event| println!("{event}"));
+    print!("{}", report.render(&[]));
+}
+
 #[cfg(test)]
 mod tests {
     #[sim::test(seeds = 100)]
     async fn a_greeting_is_answered() {
         super::two_nodes().await;
     }
-}
-
-fn main() {
-    let report = sim::simulation(1).record(true).run(two_nodes);
-    report.log.iter().flatten().for_each(|event| println!("{event}"));
-    print!("{}", report.render(&[]));
 }

@@ -100,6 +100,12 @@ async fn leases_under_skew(fencing: bool) {
     let _ = timeout(15.secs(), clients.join()).await;
 }
 
+fn main() {
+    let run = |seed| sim::simulation(seed).run(|| leases_under_skew(false));
+    let failing = (0..500).map(run).find(|report| !report.passed());
+    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
+}
+
 #[cfg(test)]
 mod bugs {
     #[sim::test(seeds = 500, expect = "incorrect")]
@@ -111,10 +117,4 @@ mod bugs {
     async fn fencing_tokens_keep_the_overtaken_holder_out() {
         super::leases_under_skew(true).await;
     }
-}
-
-fn main() {
-    let run = |seed| sim::simulation(seed).run(|| leases_under_skew(false));
-    let failing = (0..500).map(run).find(|report| !report.passed());
-    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
 }

@@ -98,6 +98,11 @@ async fn count(swap: bool) {
     always!(number == CLIENTS as u64 * INCREMENTS, "every increment counts", "the number is {number}");
 }
 
+fn main() {
+    let failing = (0..500).map(|seed| sim::simulation(seed).run(|| count(false))).find(|report| !report.passed());
+    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
+}
+
 #[cfg(test)]
 mod bugs {
     #[sim::test(seeds = 500, expect = "incorrect")]
@@ -109,9 +114,4 @@ mod bugs {
     async fn comparing_and_swapping_loses_none() {
         super::count(true).await;
     }
-}
-
-fn main() {
-    let failing = (0..500).map(|seed| sim::simulation(seed).run(|| count(false))).find(|report| !report.passed());
-    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
 }

@@ -205,7 +205,7 @@ impl Runner {
 /// This executable again, as a server of runs.
 fn start_worker() -> Option<Worker> {
     static WARNED: Once = Once::new();
-    let worker = std::env::current_exe().and_then(|executable| Worker::start(&executable));
+    let worker = std::env::current_exe().and_then(|executable| Worker::start(&executable, None));
     let problem = match &worker {
         Ok(Some(worker)) if worker.hello().fixed_addresses => None,
         Ok(Some(_)) => {

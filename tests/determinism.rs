@@ -14,6 +14,7 @@ use super::bugs::kit::{ask, serve};
 use super::kit::{harness, printed, run, worker};
 
 /// Something of everything: nodes, streams, datagrams, files, clocks, faults, loss, random orders of hash maps.
+#[expect(clippy::disallowed_types, reason = "its order must be the seed's too")]
 async fn everything() {
     net::set_link_options(None, LinkOptions::default().loss(Ratio::percent(5)));
     node("server").start(|| {

@@ -10,7 +10,7 @@ use sim_host::zygote::Request;
 
 /// A fresh process that serves the simulated tests of this executable.
 pub(crate) fn worker() -> Worker {
-    Worker::start(&std::env::current_exe().unwrap()).unwrap().expect("this executable serves runs")
+    Worker::start(&std::env::current_exe().unwrap(), None).unwrap().expect("this executable serves runs")
 }
 
 /// Has one run made, with a second of real time for a poll.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bugs;
 mod determinism;
+mod facade;
 mod kit;
 mod leaks;
 mod macros;

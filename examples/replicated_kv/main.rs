@@ -33,6 +33,21 @@ pub(crate) enum Bug {
     PromotesStaleBackup,
 }
 
+fn main() {
+    let bugs = [
+        ("backup", Bug::AcknowledgesBeforeBackup),
+        ("fsync", Bug::AcknowledgesBeforeFsync),
+        ("stale", Bug::PromotesStaleBackup),
+    ];
+    let asked = std::env::args().nth(1).unwrap_or_else(|| "backup".to_string());
+    let Some((_, bug)) = bugs.iter().find(|(name, _)| *name == asked) else {
+        eprintln!("`{asked}` is no bug of this store: write backup, fsync or stale");
+        std::process::exit(2);
+    };
+    let failing = (0..500).map(|seed| sim::simulation(seed).run(|| cluster(Some(*bug)))).find(|run| !run.passed());
+    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
+}
+
 #[cfg(test)]
 mod tests {
     use super::cluster;
@@ -61,19 +76,4 @@ mod bugs {
     async fn promotes_a_stale_backup() {
         cluster(Some(Bug::PromotesStaleBackup)).await;
     }
-}
-
-fn main() {
-    let bugs = [
-        ("backup", Bug::AcknowledgesBeforeBackup),
-        ("fsync", Bug::AcknowledgesBeforeFsync),
-        ("stale", Bug::PromotesStaleBackup),
-    ];
-    let asked = std::env::args().nth(1).unwrap_or_else(|| "backup".to_string());
-    let Some((_, bug)) = bugs.iter().find(|(name, _)| *name == asked) else {
-        eprintln!("`{asked}` is no bug of this store: write backup, fsync or stale");
-        std::process::exit(2);
-    };
-    let failing = (0..500).map(|seed| sim::simulation(seed).run(|| cluster(Some(*bug)))).find(|run| !run.passed());
-    print!("{}", failing.map_or_else(|| "no seed shows it\n".to_string(), |report| report.render(&[])));
 }

@@ -1,7 +1,5 @@
 //! The processes that serve runs, for one job.
 
-use std::sync::{Mutex, PoisonError};
-
 use sim_core::{Report, determinism};
 use sim_host::watch::Limits;
 use sim_host::worker::Worker;
@@ -71,12 +69,8 @@ pub(crate) fn tests_of(executable: &Executable) -> Result<Vec<TestInfo>, Stop> {
 
 impl Executable {
     /// Starts it as a server, in the directory of its package. `None`: it has no simulated tests.
-    ///
-    /// A [`Worker`] starts where this process is, so all of this process moves; paths in use are absolute by then.
     fn serve(&self) -> Result<Option<Worker>, Stop> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = std::env::set_current_dir(&self.directory).and_then(|()| Worker::start(&self.path));
+        let started = Worker::start(&self.path, Some(&self.directory));
         started.map_err(|error| {
             Stop::Internal(format!("cannot start {}: {error}; run the same command again", self.path.display()))
         })

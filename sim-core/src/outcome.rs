@@ -174,7 +174,7 @@ impl Report {
         let fired: Vec<String> =
             self.faults.iter().filter(|fault| !fault.fired_ns.is_empty()).map(ToString::to_string).collect();
         if !fired.is_empty() {
-            out += &format!("  faults that fired: {}\n", fired.join("; "));
+            out += &format!("  faults that fired: {}\n", printable(&fired.join("; ")));
         }
         if !self.output.is_empty() {
             out += "  the program printed:\n";

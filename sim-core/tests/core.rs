@@ -17,8 +17,10 @@ fn passes<Fut: Future<Output = ()> + 'static>(body: impl FnOnce() -> Fut) {
     assert!(report.passed(), "{}", report.render(&[]));
 }
 
-/// A place that tasks of one test write to.
-fn list<T: 'static>() -> (Rc<RefCell<Vec<T>>>, Rc<RefCell<Vec<T>>>) {
+type List<T> = Rc<RefCell<Vec<T>>>;
+
+/// A place that tasks of one test write to: one handle to read, one to write.
+fn list<T: 'static>() -> (List<T>, List<T>) {
     let list = Rc::new(RefCell::new(Vec::new()));
     (list.clone(), list)
 }
@@ -312,6 +314,7 @@ fn a_run_that_takes_too_much_simulated_time_is_stuck() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a real thread is the point")]
 fn a_wake_from_a_real_thread_is_a_leak() {
     let report = run(1, || async {
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();

@@ -1,5 +1,7 @@
 //! A run on a thread of its own, watched in real time.
 
+#![expect(clippy::disallowed_types, reason = "a watchdog measures real time")]
+
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};

@@ -3,14 +3,20 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use sim_core::{Failure, Outcome, Report, Seed};
 
 use crate::zygote::{Hello, Request, SERVE};
 
+/// How long a program may take to say what it has.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A process that serves runs; see [`crate::zygote`].
 pub struct Worker {
     executable: PathBuf,
+    directory: Option<PathBuf>,
     child: Child,
     requests: ChildStdin,
     reports: BufReader<ChildStdout>,
@@ -18,31 +24,31 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a test executable as a server. `None`: it is one without simulated tests.
+    /// Starts a test executable as a server, in the directory of its package where one is given. `None`: it is one
+    /// without simulated tests.
     ///
     /// A program that does not know of simulations is asked to list its tests, which every test harness of Cargo
-    /// can do, and comes to no harm.
+    /// can do, and comes to no harm; one that does neither is ended after half a minute.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(executable: &Path) -> io::Result<Option<Worker>> {
+    pub fn start(executable: &Path, directory: Option<&Path>) -> io::Result<Option<Worker>> {
         let mut command = Command::new(executable);
         command.args(["--list", "--format", "terse"]).env(SERVE, "1");
+        if let Some(directory) = directory {
+            command.current_dir(directory).env("CARGO_MANIFEST_DIR", directory);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let (Some(requests), Some(reports)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a child without its pipes"));
         };
-        let mut reports = BufReader::new(reports);
-        let mut line = String::new();
-        let read = reports.read_line(&mut line);
-        match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
-            Some(hello) => Ok(Some(Worker { executable: executable.to_path_buf(), child, requests, reports, hello })),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Ok(None)
-            }
-        }
+        let Some((hello, reports)) = read_hello(BufReader::new(reports)) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Ok(None);
+        };
+        let (executable, directory) = (executable.to_path_buf(), directory.map(Path::to_path_buf));
+        Ok(Some(Worker { executable, directory, child, requests, reports, hello }))
     }
 
     /// What it said first.
@@ -60,7 +66,7 @@ impl Worker {
         self.ask(request).unwrap_or_else(|error| {
             let _ = self.child.kill();
             let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-            if let Ok(Some(fresh)) = Worker::start(&self.executable) {
+            if let Ok(Some(fresh)) = Worker::start(&self.executable, self.directory.as_deref()) {
                 *self = fresh;
             }
             let message = format!("the process that serves the runs died ({ended}): {error}");
@@ -77,6 +83,19 @@ impl Worker {
         }
         Ok(serde_json::from_str(&line)?)
     }
+}
+
+/// The first line, and what comes after it. `None`: it is no greeting, or does not come.
+fn read_hello(mut reports: BufReader<ChildStdout>) -> Option<(Hello, BufReader<ChildStdout>)> {
+    let (said, waits) = sync_channel(1);
+    std::thread::Builder::new()
+        .spawn(move || {
+            let mut line = String::new();
+            let hello = reports.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+            let _ = said.send(hello.map(|hello| (hello, reports)));
+        })
+        .ok()?;
+    waits.recv_timeout(PATIENCE).ok().flatten()
 }
 
 impl Drop for Worker {

@@ -89,6 +89,7 @@ pub fn serve(_tests: Vec<TestInfo>, _run: impl Fn(&Request, std::sync::Arc<sim_c
 }
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[expect(clippy::disallowed_types, reason = "a run that hangs is killed after real time")]
 mod linux {
     use std::ffi::c_int;
     use std::fs::File;

@@ -1,5 +1,7 @@
 //! What a search knows of one possible past, and sets of such pasts without the pointless ones.
 
+#![expect(clippy::disallowed_types, reason = "the hasher is fixed, and nothing iterates over the map")]
+
 use std::collections::HashMap;
 
 use rustc_hash::FxBuildHasher;

@@ -1,5 +1,7 @@
 //! The moves both searches make: what is open before an event, and what may take effect there.
 
+#![expect(clippy::disallowed_types, reason = "the hasher is fixed, and nothing iterates over the map")]
+
 use std::collections::HashMap;
 
 use rustc_hash::FxBuildHasher;
