@@ -100,13 +100,14 @@ impl Case {
         }
     }
 
-    fn next_steps(&self, report: &Report) -> [(&'static str, String); 2] {
-        let (seed, name) = (Seed(report.seed), self.name());
-        let package = self.package;
-        [
+    fn next_steps(&self, report: &Report) -> Vec<(&'static str, String)> {
+        let (seed, name, package) = (Seed(report.seed), self.name(), self.package);
+        let mut steps = vec![
             ("replay", format!("SIM_SEED={seed} cargo test -p {package} {name} -- --exact")),
             ("events", format!("cargo sim replay {name} {seed}")),
-        ]
+        ];
+        steps.extend(sim_host::commit().map(|commit| ("commit", commit)));
+        steps
     }
 }
 

@@ -2,25 +2,29 @@
 //! process under one seed.
 //!
 //! ```
+//! use sim::net::{TcpListener, TcpStream};
 //! use sim::prelude::*;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
-//! #[sim::test(seeds = 50)]
-//! async fn an_echo_comes_back() {
-//!     sim::node("server").start(|| async {
-//!         let listener = sim::net::TcpListener::bind("0.0.0.0:7").await?;
-//!         let (mut stream, _) = listener.accept().await?;
-//!         let (mut reader, mut writer) = tokio::io::split(stream);
-//!         tokio::io::copy(&mut reader, &mut writer).await
-//!             .map(|_| ())
-//!     });
-//! #   sim::time::sleep(1.ms()).await;
-//!     let mut stream = sim::net::TcpStream::connect("server:7").await.unwrap();
-//!     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! async fn server() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("0.0.0.0:7").await?;
+//!     let (mut stream, _) = listener.accept().await?;
+//!     let mut question = [0; 5];
+//!     stream.read_exact(&mut question).await?;
+//!     stream.write_all(&question).await
+//! }
+//!
+//! // In a test: `#[sim::test(seeds = 50)] async fn an_echo_comes_back() { .. }` around the same body.
+//! let report = sim::simulation(7).run(|| async {
+//!     node("server").start(server);
+//!     sim::time::sleep(1.ms()).await;
+//!     let mut stream = TcpStream::connect("server:7").await.unwrap();
 //!     stream.write_all(b"hello").await.unwrap();
 //!     let mut answer = [0; 5];
 //!     stream.read_exact(&mut answer).await.unwrap();
 //!     assert_eq!(&answer, b"hello");
-//! }
+//! });
+//! assert!(report.passed(), "{}", report.message);
 //! ```
 //!
 //! Where to look: [`macro@test`] for tests, [`node()`] and [`nodes`] for machines, [`net`] and [`fs`] for what they have,
@@ -39,6 +43,7 @@ pub use sim_core::fault::{Fault, Plan, Selector, clock_rate, clock_step, crash, 
 pub use sim_core::{
     AbortHandle, Clock, Failure, JoinError, JoinHandle, Node, NodeGroup, NodeId, OnPanic, Outcome, Random, Ratio,
     Report, Seed, Sim, Units, always, buggify, current_node, fail, node, nodes, random, reachable, sometimes, spawn,
+    zone,
 };
 pub use sim_core::{choice, determinism, device, event, fault, task, time};
 pub use sim_disk as disk;
@@ -47,12 +52,8 @@ pub use sim_net as net;
 
 /// Makes an `async fn` a test that runs in a simulation, once for every seed.
 ///
-/// ```
-/// #[sim::test(seeds = 200, time_limit = "10min")]
-/// async fn time_flies() {
-///     sim::time::sleep(std::time::Duration::from_secs(300)).await;
-/// }
-/// ```
+/// It goes on an `async fn` without arguments, as in `#[sim::test(seeds = 200, time_limit = "10min")]`; every file of
+/// `examples/` ends with some.
 ///
 /// | option | what it says | default |
 /// |---|---|---|

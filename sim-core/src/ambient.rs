@@ -70,12 +70,13 @@ pub fn process_id() -> Option<u32> {
     world::try_with(|world| 1_000 + world.current_node().0)
 }
 
-/// Where the program is, in words: the node, the spawn site of the task, and the simulated time.
+/// Where the program is, in words: the node and the task.
 pub fn whereabouts() -> Option<String> {
     world::try_with(|world| {
         let running = world.running.get();
         let name = world.nodes.borrow()[running.node].name.clone();
-        format!("node {name}, in the task spawned at {}", running.site)
+        let task = running.task.map_or_else(|| "no task".to_string(), |task| world.tasks.borrow().describe(task));
+        format!("node {name}, in {task}")
     })
 }
 

@@ -60,14 +60,11 @@ impl World {
         if let Some(progress) = &self.progress {
             progress.poll_starts(task.slot);
         }
-        let Some((node, site)) = self.tasks.borrow().origin(task) else {
-            return;
-        };
-        self.emit_at(node, PICK, &[task.serial], || format!("the task spawned at {site}"));
-        if let Some(Polled::Panicked(Some(caught))) = self.poll_task(task) {
+        let Some(node) = self.tasks.borrow().node_of(task) else { return };
+        self.emit_at(node, PICK, &[task.serial], || self.tasks.borrow().describe(task));
+        if let Some(Polled::Panicked(Some((caught, label)))) = self.poll_task(task) {
             let name = self.nodes.borrow()[node].name.clone();
-            let place = format!("on node {name}, in the task spawned at {site}");
-            self.node_failed(node, caught.explain(&place));
+            self.node_failed(node, caught.explain(&format!("on node {name}, in the {label}")));
         }
     }
 
@@ -109,7 +106,7 @@ impl World {
         let mut message = format!("{headline}; {} tasks wait:", thousands(pending.len() as u64));
         for (_, task) in pending.iter().take(TASKS_NAMED) {
             let name = self.nodes.borrow()[task.node].name.clone();
-            message += &format!("\n  {name}: {} (spawned at {})", self.explain_wait(task), task.site);
+            message += &format!("\n  {name}: {} ({})", self.explain_wait(task), task.label);
         }
         if pending.len() > TASKS_NAMED {
             message += &format!("\n  and {} more", thousands((pending.len() - TASKS_NAMED) as u64));
@@ -123,10 +120,7 @@ impl World {
             Wait::Sleep { local_deadline } => {
                 format!("sleeps until its clock shows {}", seconds(local_deadline))
             }
-            Wait::Join(other) => match self.tasks.borrow().origin(other) {
-                Some((_, site)) => format!("joins the task spawned at {site}"),
-                None => "joins a task that has ended".to_string(),
-            },
+            Wait::Join(other) => format!("joins {}", self.tasks.borrow().describe(other)),
             Wait::Node(node) => format!("joins node {}", self.nodes.borrow()[node].name),
             Wait::Device { device, what, token } => {
                 let device = self.devices.borrow().get(device);

@@ -45,7 +45,7 @@ pub mod time;
 
 pub use choice::Ratio;
 pub use clock::{Clock, EPOCH_SECONDS};
-pub use node::{Node, NodeGroup, NodeId, OnPanic, current_node, node, nodes};
+pub use node::{Node, NodeGroup, NodeId, OnPanic, current_node, node, nodes, zone};
 pub use outcome::{Failure, Outcome, Report};
 pub use progress::Progress;
 pub use seed::{Seed, SeedError};

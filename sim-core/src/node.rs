@@ -215,6 +215,17 @@ pub fn nodes(name: &str, count: usize) -> NodeGroup {
     NodeGroup { nodes: (0..count).map(|place| node(&format!("{name}-{place}"))).collect() }
 }
 
+/// The nodes of a zone, in the order of their naming.
+#[track_caller]
+pub fn zone(name: &str) -> NodeGroup {
+    world::with("zone", |world| {
+        let nodes = world.nodes.borrow();
+        let ids = (0..nodes.list.len() as u32).map(NodeId);
+        let members = ids.filter(|id| nodes[*id].zone.as_deref() == Some(name));
+        NodeGroup { nodes: members.map(|id| Node { id }).collect() }
+    })
+}
+
 /// The node whose code is running; the test's own body runs on one called `test`.
 #[track_caller]
 pub fn current_node() -> Node {
@@ -458,6 +469,24 @@ impl NodeGroup {
         }
     }
 
+    /// [Crashes](Node::crash) every one.
+    #[track_caller]
+    pub fn crash(&self) {
+        self.iter().for_each(Node::crash);
+    }
+
+    /// [Cuts the power](Node::power_loss) of every one.
+    #[track_caller]
+    pub fn power_loss(&self) {
+        self.iter().for_each(Node::power_loss);
+    }
+
+    /// [Restarts](Node::restart) every one.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.iter().for_each(Node::restart);
+    }
+
     /// The nodes, in order.
     pub fn iter(&self) -> impl Iterator<Item = Node> + '_ {
         self.nodes.iter().copied()
@@ -512,9 +541,7 @@ impl World {
         if self.nodes.borrow().paused == 0 {
             return false;
         }
-        let Some((id, _)) = self.tasks.borrow().origin(task) else {
-            return false;
-        };
+        let Some(id) = self.tasks.borrow().node_of(task) else { return false };
         let node = &mut self.nodes.borrow_mut()[id];
         if node.status == Status::Paused {
             node.parked.push(task);

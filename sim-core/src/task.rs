@@ -7,6 +7,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -23,6 +24,11 @@ use crate::world::{self, Running, World};
 pub(crate) struct TaskId {
     pub(crate) slot: u32,
     pub(crate) serial: u64,
+}
+
+impl TaskId {
+    /// The task that code of the dead spawns: it has ended before it began.
+    const NONE: TaskId = TaskId { slot: u32::MAX, serial: 0 };
 }
 
 /// What a pending task said it waits for.
@@ -114,6 +120,28 @@ impl Wake for TaskWaker {
     }
 }
 
+/// What a task is called: its name, where it has one, and the place where it was spawned.
+#[derive(Clone, Debug)]
+pub(crate) struct Label {
+    name: Option<Rc<str>>,
+    site: &'static Location<'static>,
+}
+
+impl From<&'static Location<'static>> for Label {
+    fn from(site: &'static Location<'static>) -> Self {
+        Label { name: None, site }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "task {name} spawned at {}", self.site),
+            None => write!(f, "task spawned at {}", self.site),
+        }
+    }
+}
+
 /// What is taken out of the slab while a task is polled.
 struct Runnable {
     work: Pin<Box<dyn Work>>,
@@ -134,7 +162,7 @@ enum Stand {
 pub(crate) struct Task {
     serial: u64,
     pub(crate) node: NodeId,
-    pub(crate) site: &'static Location<'static>,
+    pub(crate) label: Label,
     pub(crate) wait: Wait,
     runnable: Option<Runnable>,
     stand: Stand,
@@ -159,10 +187,14 @@ impl Tasks {
         self.slab.get(id.slot as usize).filter(|task| task.serial == id.serial)
     }
 
-    /// The node of a task, and where it was spawned.
     #[inline]
-    pub(crate) fn origin(&self, id: TaskId) -> Option<(NodeId, &'static Location<'static>)> {
-        self.get(id).map(|task| (task.node, task.site))
+    pub(crate) fn node_of(&self, id: TaskId) -> Option<NodeId> {
+        self.get(id).map(|task| task.node)
+    }
+
+    /// What a task is called, for people; one that has ended is called that.
+    pub(crate) fn describe(&self, id: TaskId) -> String {
+        self.get(id).map_or_else(|| "a task that has ended".to_string(), |task| format!("the {}", task.label))
     }
 
     /// The tasks that have not finished, in the order of their slots.
@@ -195,8 +227,8 @@ impl Tasks {
 pub(crate) enum Polled {
     Pending,
     Finished,
-    /// With the panic, or without one where a failed check left the task.
-    Panicked(Option<Caught>),
+    /// With the panic and what the task is called, or without where a failed check left the task.
+    Panicked(Option<(Caught, Label)>),
 }
 
 impl World {
@@ -205,8 +237,10 @@ impl World {
         node: NodeId,
         future: F,
         detached: bool,
-        site: &'static Location<'static>,
+        label: impl Into<Label>,
     ) -> TaskId {
+        let label = label.into();
+        let site = label.site;
         let work: Pin<Box<dyn Work>> = Box::pin(Stage::Running(future));
         let mut tasks = self.tasks.borrow_mut();
         tasks.spawned += 1;
@@ -215,7 +249,7 @@ impl World {
         let wake = tasks.waker_for(slot, serial, self.id);
         let runnable = Some(Runnable { work, waker: Waker::from(wake.clone()), wake });
         let (wait, stand, joiner) = (Wait::Unknown, Stand::Pending, None);
-        tasks.slab.insert(Task { serial, node, site, wait, runnable, stand, detached, joiner });
+        tasks.slab.insert(Task { serial, node, label, wait, runnable, stand, detached, joiner });
         drop(tasks);
         if let Some(progress) = &self.progress {
             progress.name_task(slot, node.0, site);
@@ -231,7 +265,7 @@ impl World {
         let (mut runnable, running) = {
             let mut tasks = self.tasks.borrow_mut();
             let task = tasks.get_mut(id).filter(|task| task.stand == Stand::Pending)?;
-            let running = Running { node: task.node, task: Some(id), site: task.site, dead: false };
+            let running = Running { node: task.node, task: Some(id), dead: false };
             (task.runnable.take()?, running)
         };
         runnable.wake.queued.store(false, Ordering::Relaxed);
@@ -243,8 +277,9 @@ impl World {
             Ok(Poll::Pending) => self.keep(id, runnable),
             Ok(Poll::Ready(())) => self.finish(id, runnable),
             Err(caught) => {
+                let label = self.tasks.borrow().get(id).map(|task| task.label.clone());
                 self.discard(id, runnable, Stand::Panicked);
-                Polled::Panicked(caught)
+                Polled::Panicked(caught.zip(label))
             }
         };
         self.running.set(Running::supervisor());
@@ -378,16 +413,56 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let site = Location::caller();
+    spawn_labelled(future, Location::caller().into())
+}
+
+fn spawn_labelled<F>(future: F, label: Label) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
     world::with("spawn", |world| {
         let running = world.running.get();
-        let id = if running.dead {
-            TaskId { slot: u32::MAX, serial: 0 }
-        } else {
-            world.spawn(running.node, future, false, site)
-        };
+        let id = if running.dead { TaskId::NONE } else { world.spawn(running.node, future, false, label) };
         JoinHandle::new(id)
     })
+}
+
+/// Gives a task a name, by which events, panics and reports of stuck runs call it; after tokio's builder.
+///
+/// ```
+/// # use sim_core::{Sim, task};
+/// # let report = Sim::new(1).run(|| async {
+/// let compaction = task::Builder::new().name("compaction").spawn(async { 7 });
+/// assert_eq!(compaction.await, Ok(7));
+/// # });
+/// # assert!(report.passed());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builder<'a> {
+    name: Option<&'a str>,
+}
+
+impl<'a> Builder<'a> {
+    /// A task without a name.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
+    /// Calls it `name`.
+    pub fn name(self, name: &'a str) -> Self {
+        Builder { name: Some(name) }
+    }
+
+    /// Spawns it, as [`spawn`] does.
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        spawn_labelled(future, Label { name: self.name.map(Rc::from), site: Location::caller() })
+    }
 }
 
 /// Gives the other ready tasks a turn.

@@ -5,7 +5,6 @@
 //! (a future, a destructor, a waker of theirs) ever runs while a cell is borrowed.
 
 use std::cell::{Cell, RefCell};
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,15 +31,13 @@ thread_local! {
 pub(crate) struct Running {
     pub(crate) node: NodeId,
     pub(crate) task: Option<TaskId>,
-    pub(crate) site: &'static Location<'static>,
     /// The node died under this code: it finishes its step, and nothing it does reaches anything.
     pub(crate) dead: bool,
 }
 
 impl Running {
-    #[track_caller]
     pub(crate) const fn supervisor() -> Self {
-        Running { node: NodeId::SUPERVISOR, task: None, site: Location::caller(), dead: false }
+        Running { node: NodeId::SUPERVISOR, task: None, dead: false }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim_core::fault::{Plan, clock_rate, crash, faults, pause, power_loss};
 use sim_core::time::{self, Instant, interval, sleep, timeout};
-use sim_core::{OnPanic, Outcome, Report, Sim, Units, node, nodes, random, spawn, task};
+use sim_core::{OnPanic, Outcome, Report, Sim, Units, node, nodes, random, spawn, task, zone};
 
 fn run<Fut: Future<Output = ()> + 'static>(seed: u64, body: impl FnOnce() -> Fut) -> Report {
     Sim::new(seed).run(body)
@@ -431,6 +431,29 @@ fn groups_are_numbered_and_joined() {
         clients.join().await;
         assert_eq!(*seen.borrow(), ["client-0", "client-1", "client-2"]);
     });
+}
+
+#[test]
+fn a_zone_loses_power_as_one() {
+    passes(|| async {
+        for (name, rack) in [("a", "rack-1"), ("b", "rack-2"), ("c", "rack-1")] {
+            node(name).zone(rack).start(std::future::pending::<()>);
+        }
+        sleep(1.ms()).await;
+        zone("rack-1").power_loss();
+        assert_eq!(["a", "b", "c"].map(|name| node(name).is_up()), [false, true, false]);
+        zone("rack-1").restart();
+        assert!(zone("rack-1").iter().all(sim_core::Node::is_up));
+        assert_eq!(zone("rack-3").iter().count(), 0);
+    });
+}
+
+#[test]
+fn a_named_task_is_called_by_its_name() {
+    let report = run(1, || async {
+        task::Builder::new().name("compaction").spawn(std::future::pending::<()>()).await.unwrap();
+    });
+    assert!(report.message.contains("(task compaction spawned at sim-core/tests/core.rs"), "{}", report.message);
 }
 
 #[test]

@@ -29,5 +29,12 @@ pub mod watch;
 pub mod worker;
 pub mod zygote;
 
+/// The commit that is checked out here, short, for reports. `None`: there is no git, or no commit.
+pub fn commit() -> Option<String> {
+    let git = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
+    let commit = String::from_utf8(git.stdout).ok()?.trim().to_string();
+    (git.status.success() && !commit.is_empty()).then_some(commit)
+}
+
 /// Whether runs can be isolated by processes on this system.
 pub const HAS_PROCESSES: bool = cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
