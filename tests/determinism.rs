@@ -103,7 +103,7 @@ fn the_determinism_check_names_the_first_event_that_differs() {
     let said = printed(&output);
     assert!(!output.status.success());
     assert!(said.contains("determinism::counts_in_a_real_file: nondeterministic"), "{said}");
-    assert!(said.contains("two runs of this seed differ at event 3"), "{said}");
+    assert!(said.contains("two runs of this seed differ at line 3"), "{said}");
     assert!(said.contains("first:     0.011000 test") && said.contains("second:    0.012000 test"), "{said}");
 }
 

@@ -107,13 +107,9 @@ impl Agenda {
         self.timers.get_mut(key.slot as usize).filter(|timer| timer.sequence == key.sequence)
     }
 
-    /// Lets a timer wake someone else. The old waker is returned, so that it is dropped outside any borrow.
-    pub(crate) fn rewake(&mut self, key: &TimerKey, waker: &Waker) -> Option<Waker> {
-        let timer = self.timer(key)?;
-        if timer.waker.will_wake(waker) {
-            return None;
-        }
-        Some(std::mem::replace(&mut timer.waker, waker.clone()))
+    /// Lets a timer wake `waker`, and returns whom it would have woken. `None`: it is no longer set, and `waker` is dropped.
+    pub(crate) fn rewake(&mut self, key: &TimerKey, waker: Waker) -> Option<Waker> {
+        self.timer(key).map(|timer| std::mem::replace(&mut timer.waker, waker))
     }
 
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<Waker> {

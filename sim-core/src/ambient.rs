@@ -5,14 +5,7 @@
 
 use crate::choice::Stream;
 use crate::outcome::{Failure, Outcome, Report};
-use crate::world::{self, World};
-
-/// After so many reads of a clock within one instant, each further read takes [`READ_COST`]: a program that spins until
-/// time has passed comes out of its loop, and one that reads its clock now and then sees exact times.
-const FREE_READS: u32 = 100;
-
-/// Nanoseconds.
-const READ_COST: u64 = 1_000;
+use crate::world;
 
 /// Whether a simulation runs on this thread.
 #[inline]
@@ -27,7 +20,7 @@ const LONGEST_UPTIME: u64 = 1 << 50;
 /// that the seed decides. Programs that seed themselves from this clock are random, as they expect to be.
 pub fn monotonic_ns() -> Option<u64> {
     world::try_with(|world| {
-        pay_for_read(world);
+        world.pay_for_read();
         let node = world.current_node();
         let state = &mut world.nodes.borrow_mut()[node];
         let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
@@ -38,18 +31,9 @@ pub fn monotonic_ns() -> Option<u64> {
 /// The wall clock of the current node, in nanoseconds since the Unix epoch.
 pub fn wall_ns() -> Option<u64> {
     world::try_with(|world| {
-        pay_for_read(world);
+        world.pay_for_read();
         world.nodes.borrow()[world.current_node()].clock.wall(world.now())
     })
-}
-
-fn pay_for_read(world: &World) {
-    let reads = world.clock_reads.get();
-    if reads < FREE_READS {
-        world.clock_reads.set(reads + 1);
-    } else {
-        world.spend(READ_COST);
-    }
 }
 
 /// Fills `buffer` with the randomness that the operating system of the current node gives.

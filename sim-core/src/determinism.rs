@@ -9,20 +9,33 @@ const CONTEXT: usize = 3;
 /// Compares two recorded runs of one seed. Where they agree the first report is returned, and otherwise one that says
 /// which event differs first, with what came before it.
 pub fn compare(first: Report, second: &Report) -> Report {
-    if first.digest == second.digest && first.events == second.events && first.outcome == second.outcome {
+    let facts =
+        |run: &Report| (run.digest, run.events, run.sim_ns, run.outcome, run.message.clone(), run.reached.clone());
+    if facts(&first) == facts(second) {
         return first;
     }
     let message = match (&first.log, &second.log) {
+        (Some(a), Some(b)) if a == b => explain_ends(&first, second),
         (Some(a), Some(b)) => explain(a, b),
         _ => format!("two runs of this seed differ: digests {:016x} and {:016x}", first.digest, second.digest),
     };
     Report { outcome: Outcome::Nondeterministic, message, ..first }
 }
 
+/// For runs with equal logs that ended in different ways.
+fn explain_ends(first: &Report, second: &Report) -> String {
+    let end = |run: &Report| format!("{} after {} events: {}", run.outcome, run.events, run.message);
+    format!(
+        "two runs of this seed have one log and end differently\n  first:  {}\n  second: {}",
+        end(first),
+        end(second)
+    )
+}
+
 fn explain(first: &[Event], second: &[Event]) -> String {
     let differs = |(a, b): (&Event, &Event)| a != b;
     let at = first.iter().zip(second).position(differs).unwrap_or(first.len().min(second.len()));
-    let mut message = format!("two runs of this seed differ at event {}", at + 1);
+    let mut message = format!("two runs of this seed differ at line {} of their logs", at + 1);
     for event in &first[at.saturating_sub(CONTEXT)..at] {
         message += &format!("\n  both:   {event}");
     }
@@ -64,7 +77,7 @@ mod tests {
     fn the_first_event_that_differs_is_named_with_what_came_before() {
         let report = compare(run(&["a", "b", "c"]), &run(&["a", "x", "c"]));
         assert_eq!(report.outcome, Outcome::Nondeterministic);
-        assert!(report.message.contains("differ at event 2"), "{}", report.message);
+        assert!(report.message.contains("differ at line 2"), "{}", report.message);
         for (label, text) in [("both:", "a"), ("first:", "b"), ("second:", "x")] {
             assert!(report.message.lines().any(|l| l.contains(label) && l.ends_with(text)), "{}", report.message);
         }

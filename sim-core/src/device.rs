@@ -77,8 +77,7 @@ impl Devices {
         Some((device, DeviceId(place as u32)))
     }
 
-    fn install<D: Device + Default>(&mut self) -> (Rc<D>, DeviceId) {
-        let device = Rc::new(D::default());
+    fn install<D: Device>(&mut self, device: Rc<D>) -> (Rc<D>, DeviceId) {
         self.0.push(Installed { kind: TypeId::of::<D>(), any: device.clone(), device: device.clone() });
         (device, DeviceId(self.0.len() as u32 - 1))
     }
@@ -94,7 +93,11 @@ impl Devices {
 pub fn device<D: Device + Default>(what: &str) -> (Rc<D>, DeviceId) {
     world::with(what, |world| {
         let found = world.devices.borrow().find();
-        found.unwrap_or_else(|| world.devices.borrow_mut().install())
+        found.unwrap_or_else(|| {
+            // Made before the borrow: a device may ask for another.
+            let device = Rc::new(D::default());
+            world.devices.borrow_mut().install(device)
+        })
     })
 }
 

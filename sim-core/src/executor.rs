@@ -2,6 +2,7 @@
 
 use crate::agenda::Due;
 use crate::event::EventKind;
+use crate::life::Status;
 use crate::outcome::{Failure, Outcome};
 use crate::task::{Polled, Task, TaskId, Wait};
 use crate::units::{seconds, thousands};
@@ -11,7 +12,7 @@ const PICK: EventKind = EventKind::new("task.run");
 const TIME: EventKind = EventKind::new("time");
 
 /// So many polls without time moving are taken for a loop that will never end.
-const POLLS_WITHOUT_TIME: u64 = 1_000_000;
+const POLLS_WITHOUT_TIME: u64 = 10_000_000;
 
 /// A report of stuck tasks names at most so many.
 const TASKS_NAMED: usize = 20;
@@ -30,8 +31,9 @@ impl World {
                     }
                 }
                 None => {
-                    polls_at_this_time = 0;
+                    let before = self.now();
                     self.advance(limit);
+                    polls_at_this_time = if self.now() > before { 0 } else { polls_at_this_time + 1 };
                 }
             }
         }
@@ -72,10 +74,9 @@ impl World {
     fn advance(&self, limit: u64) {
         let next = self.agenda.borrow_mut().next_at();
         let Some(at) = next else {
-            let stuck = || Failure::new(Outcome::Stuck, self.explain_stuck("nothing can happen any more"));
-            return self.fail(self.foreign_wake().unwrap_or_else(stuck));
+            return self.fail(Failure::new(Outcome::Stuck, self.explain_stuck("nothing can happen any more")));
         };
-        if at > limit {
+        if at.max(self.now()) > limit {
             let headline = format!("not finished after {} of simulated time", seconds(limit));
             return self.fail(Failure::new(Outcome::Stuck, self.explain_stuck(&headline)));
         }
@@ -105,8 +106,11 @@ impl World {
         let pending: Vec<(TaskId, &Task)> = tasks.pending().collect();
         let mut message = format!("{headline}; {} tasks wait:", thousands(pending.len() as u64));
         for (_, task) in pending.iter().take(TASKS_NAMED) {
-            let name = self.nodes.borrow()[task.node].name.clone();
-            message += &format!("\n  {name}: {} ({})", self.explain_wait(task), task.label);
+            let nodes = self.nodes.borrow();
+            let paused = if nodes[task.node].status == Status::Paused { " (paused)" } else { "" };
+            let name = nodes[task.node].name.clone();
+            drop(nodes);
+            message += &format!("\n  {name}{paused}: {} ({})", self.explain_wait(task), task.label);
         }
         if pending.len() > TASKS_NAMED {
             message += &format!("\n  and {} more", thousands((pending.len() - TASKS_NAMED) as u64));

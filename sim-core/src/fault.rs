@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::choice::nanos;
+use crate::device::Down;
 use crate::glob::matches;
-use crate::node::Node;
+use crate::node::{Node, NodeId};
 use crate::outcome::{Failure, Outcome};
 use crate::units::{Span, seconds};
 use crate::world::{self, World};
@@ -227,8 +228,9 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-/// Acts a fault out. An error ends the run and is told to the user.
-pub type Act = fn(&Fault) -> Result<(), String>;
+/// Acts a fault out, and says whether that changed anything: a fault that did not has not fired. An error ends the run and
+/// is told to the user.
+pub type Act = fn(&Fault) -> Result<bool, String>;
 
 /// A kind of fault: what makes it happen and what ends it.
 pub struct FaultKind {
@@ -269,12 +271,17 @@ const RIGHT_PPM: u32 = 1_000_000;
 
 /// The kinds that the core itself brings.
 pub(crate) const KINDS: &[FaultKind] = &[
-    FaultKind { name: "node.crash", strike: |f| f.only_target().map(Node::crash), relent: Some(start_again) },
-    FaultKind { name: "node.power_loss", strike: |f| f.only_target().map(Node::power_loss), relent: Some(start_again) },
+    FaultKind { name: "node.crash", strike: |f| go_down(f, Down::Kill), relent: Some(come_up) },
+    FaultKind { name: "node.power_loss", strike: |f| go_down(f, Down::PowerLoss), relent: Some(come_up) },
     FaultKind {
         name: "node.pause",
-        strike: |f| f.only_target().map(Node::pause),
-        relent: Some(|f| f.only_target().map(Node::resume)),
+        strike: |f| on_node(f, |world, id| world.hold_frozen(id, f.lasting.is_some())),
+        relent: Some(|f| {
+            on_node(f, |world, id| {
+                world.let_thaw(id);
+                true
+            })
+        }),
     },
     FaultKind {
         name: "clock.step",
@@ -286,28 +293,40 @@ pub(crate) const KINDS: &[FaultKind] = &[
             } else {
                 clock.step_forward(size)
             }
-            Ok(())
+            Ok(by != 0)
         },
         relent: None,
     },
     FaultKind {
         name: "clock.rate",
-        strike: |f| {
-            let ppm =
-                u32::try_from(f.integer("ppm")?).map_err(|_| "a clock rate is 500000 to 2000000 ppm".to_string())?;
-            f.only_target()?.clock().rate_ppm(ppm);
-            Ok(())
-        },
-        relent: Some(|f| f.only_target().map(|node| node.clock().rate_ppm(RIGHT_PPM))),
+        strike: |f| run_at(f, f.integer("ppm")?),
+        relent: Some(|f| run_at(f, RIGHT_PPM.into())),
     },
 ];
 
-fn start_again(fault: &Fault) -> Result<(), String> {
+fn on_node(fault: &Fault, act: impl Fn(&World, NodeId) -> bool) -> Result<bool, String> {
     let node = fault.only_target()?;
-    if !node.is_up() {
-        node.restart();
-    }
-    Ok(())
+    node.check_started().map_err(|problem| format!("fault {}: {problem}", fault.kind))?;
+    Ok(world::with("faults", |world| act(world, node.id())))
+}
+
+fn go_down(fault: &Fault, how: Down) -> Result<bool, String> {
+    on_node(fault, |world, id| world.hold_down(id, how, fault.lasting.is_some()))
+}
+
+fn come_up(fault: &Fault) -> Result<bool, String> {
+    on_node(fault, |world, id| {
+        world.let_up(id);
+        true
+    })
+}
+
+fn run_at(fault: &Fault, ppm: i64) -> Result<bool, String> {
+    let range = 500_000..=2_000_000;
+    let ppm = u32::try_from(ppm).ok().filter(|ppm| range.contains(ppm));
+    let ppm = ppm.ok_or_else(|| format!("fault {}: a rate is 500,000 to 2,000,000 ppm", fault.kind))?;
+    fault.only_target()?.clock().rate_ppm(ppm);
+    Ok(true)
 }
 
 /// A fault of the plan after the run.
@@ -315,7 +334,7 @@ fn start_again(fault: &Fault) -> Result<(), String> {
 pub struct FaultReport {
     /// The fault in words.
     pub fault: String,
-    /// When it fired, in nanoseconds of simulated time.
+    /// When it fired, in nanoseconds of simulated time: when it struck and changed something.
     pub fired_ns: Vec<u64>,
     /// Whether it was allowed to miss.
     pub may_miss: bool,
@@ -349,6 +368,16 @@ impl Faults {
 
     fn kind(&self, name: &str) -> Option<&'static FaultKind> {
         self.kinds.iter().flat_map(|kinds| kinds.iter()).find(|kind| kind.name == name)
+    }
+
+    #[track_caller]
+    fn assert_possible(&self, fault: &Fault) {
+        let Some(kind) = self.kind(&fault.kind) else {
+            let known: Vec<&str> = self.kinds.iter().flat_map(|kinds| kinds.iter()).map(|kind| kind.name).collect();
+            panic!("there is no fault of kind `{}`; the kinds are: {}", fault.kind, known.join(", "));
+        };
+        let ends = fault.lasting.is_none() || kind.relent.is_some();
+        assert!(ends, "a fault of kind {} cannot last: it has no opposite. Leave .lasting(..) out", kind.name);
     }
 
     pub(crate) fn report(&self) -> Vec<FaultReport> {
@@ -418,12 +447,12 @@ impl Arm {
     #[track_caller]
     pub fn plan(self, plan: Plan) -> Self {
         world::with("faults", |world| {
+            if !world.acts() {
+                return;
+            }
             for fault in plan.faults {
                 let mut faults = world.faults.borrow_mut();
-                if faults.kind(&fault.kind).is_none() {
-                    let known: Vec<&str> = faults.kinds.iter().flat_map(|k| k.iter()).map(|k| k.name).collect();
-                    panic!("there is no fault of kind `{}`; the kinds are: {}", fault.kind, known.join(", "));
-                }
+                faults.assert_possible(&fault);
                 let place = faults.armed.len();
                 match fault.when {
                     When::At(Span(after)) => world.call_after(nanos(after).saturating_sub(world.now()), move || {
@@ -441,41 +470,30 @@ impl Arm {
 impl World {
     /// Makes an armed fault happen, and its opposite when it has lasted.
     fn strike(&self, place: usize) {
-        let Some((fault, kind)) = self.fired(place) else {
-            return;
-        };
-        self.settle((kind.strike)(&fault));
-        let Some(Span(lasting)) = fault.lasting else {
-            return;
-        };
-        self.call_after(nanos(lasting), move || {
-            world::with("faults", |world| {
-                let Some(relent) = kind.relent else {
-                    return world.settle(Err(format!("a fault of kind {} cannot last: it has no opposite", kind.name)));
-                };
-                world.emit("fault.over", &[place as u64], || fault.to_string());
-                world.settle(relent(&fault));
-            });
-        });
-    }
-
-    fn fired(&self, place: usize) -> Option<(Fault, &'static FaultKind)> {
-        let (fault, kind) = {
-            let mut faults = self.faults.borrow_mut();
-            let armed = &mut faults.armed[place];
-            armed.fired_ns.push(self.now());
-            let fault = armed.fault.clone();
-            let kind = faults.kind(&fault.kind)?;
-            (fault, kind)
-        };
+        let fault = self.faults.borrow().armed[place].fault.clone();
+        let kind = self.faults.borrow().kind(&fault.kind);
+        let Some(kind) = kind else { return };
         self.emit("fault", &[place as u64], || fault.to_string());
-        Some((fault, kind))
+        match (kind.strike)(&fault) {
+            Err(message) => return self.fail(Failure::new(Outcome::Panicked, message)),
+            Ok(true) => self.count_firing(place),
+            Ok(false) => self.emit("fault.idle", &[place as u64], || format!("{fault}: nothing to change")),
+        }
+        if let (Some(Span(lasting)), Some(relent)) = (fault.lasting, kind.relent) {
+            self.call_after(nanos(lasting), move || {
+                world::with("faults", |world| {
+                    world.emit("fault.over", &[place as u64], || fault.to_string());
+                    if let Err(message) = relent(&fault) {
+                        world.fail(Failure::new(Outcome::Panicked, message));
+                    }
+                });
+            });
+        }
     }
 
-    fn settle(&self, result: Result<(), String>) {
-        if let Err(message) = result {
-            self.fail(Failure::new(Outcome::Panicked, message));
-        }
+    fn count_firing(&self, place: usize) {
+        let now = self.now();
+        self.faults.borrow_mut().armed[place].fired_ns.push(now);
     }
 }
 
@@ -491,9 +509,11 @@ pub fn hit(point: &str, subject: &str, own: &[&str]) -> Vec<Fault> {
         let fired = world.faults.borrow_mut().matching(point, &node, subject);
         let mut to_act_out = Vec::new();
         for place in fired {
-            let is_own = own.contains(&&*world.faults.borrow().armed[place].fault.kind);
-            if is_own {
-                to_act_out.extend(world.fired(place).map(|(fault, _)| fault));
+            let fault = world.faults.borrow().armed[place].fault.clone();
+            if own.contains(&&*fault.kind) {
+                world.emit("fault", &[place as u64], || fault.to_string());
+                world.count_firing(place);
+                to_act_out.push(fault);
             } else {
                 world.strike(place);
             }

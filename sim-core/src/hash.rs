@@ -22,3 +22,16 @@ pub const fn hash_bytes(bytes: &[u8]) -> u64 {
     }
     fold(hash, bytes.len() as u64)
 }
+
+/// The hash of the bytes of a message: a multiplication for sixteen bytes (after Wang Yi's wyhash).
+pub fn hash_message(bytes: &[u8]) -> u64 {
+    const SALT: [u64; 2] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
+    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let blocks = bytes.chunks_exact(16);
+    let rest = blocks.remainder();
+    let hash = blocks.fold(bytes.len() as u64, |hash, block| {
+        let product = u128::from(word(block) ^ SALT[0]) * u128::from(word(&block[8..]) ^ hash ^ SALT[1]);
+        (product >> 64) as u64 ^ product as u64
+    });
+    fold(hash, hash_bytes(rest))
+}

@@ -22,6 +22,7 @@ mod clock;
 mod executor;
 mod glob;
 pub mod hash;
+mod life;
 mod outcome;
 mod panics;
 mod progress;

@@ -32,10 +32,14 @@ pub struct Mark {
     pub kind: MarkKind,
     /// Its name.
     pub name: &'static str,
-    /// The file it stands in.
+    /// The module it stands in.
+    pub module: &'static str,
+    /// The file.
     pub file: &'static str,
     /// The line.
     pub line: u32,
+    /// The column.
+    pub column: u32,
 }
 
 /// All marks of the program.
@@ -44,7 +48,8 @@ pub static MARKS: [Mark];
 
 #[derive(Default)]
 pub(crate) struct Marks {
-    reached: BTreeSet<&'static str>,
+    /// By the place of the mark in [`MARKS`].
+    reached: Vec<bool>,
     /// Whether this run buggifies at all; decided when first asked.
     buggify: Option<bool>,
     sites: BTreeMap<u64, Site>,
@@ -57,7 +62,8 @@ struct Site {
 
 impl Marks {
     pub(crate) fn reached(&self) -> Vec<String> {
-        self.reached.iter().map(ToString::to_string).collect()
+        let names = self.reached.iter().zip(MARKS).filter(|(reached, _)| **reached).map(|(_, mark)| mark.name);
+        names.collect::<BTreeSet<_>>().into_iter().map(str::to_string).collect()
     }
 }
 
@@ -66,7 +72,7 @@ impl Marks {
 #[track_caller]
 pub fn always(mark: &'static Mark, holds: bool, explain: impl FnOnce() -> String) {
     if holds {
-        return;
+        return reached(mark, true);
     }
     let message = format!("always violated: {}{} ({}:{})", mark.name, explain(), mark.file, mark.line);
     let inside = world::try_with(|world| world.fail(Failure::new(Outcome::Incorrect, message.clone()))).is_some();
@@ -80,7 +86,14 @@ pub fn always(mark: &'static Mark, holds: bool, explain: impl FnOnce() -> String
 #[doc(hidden)]
 pub fn reached(mark: &'static Mark, holds: bool) {
     if holds {
-        world::try_with(|world| world.marks.borrow_mut().reached.insert(mark.name));
+        world::try_with(|world| {
+            let place = (std::ptr::from_ref(mark).addr() - MARKS.as_ptr().addr()) / size_of::<Mark>();
+            let reached = &mut world.marks.borrow_mut().reached;
+            if reached.len() <= place {
+                reached.resize(MARKS.len(), false);
+            }
+            reached[place] = true;
+        });
     }
 }
 
@@ -93,7 +106,9 @@ pub fn buggify(mark: &'static Mark, fires: Ratio) -> bool {
         if !on || world.running.get().dead {
             return false;
         }
-        let key = fold(hash_str(mark.file), u64::from(mark.line));
+        // By module and not by file, whose path depends on where the code lies.
+        let place = (u64::from(mark.line) << 32) | u64::from(mark.column);
+        let key = fold(hash_str(mark.module), place);
         let site = marks.sites.entry(key).or_insert_with(|| {
             let mut draws = world.choices.stream(Stream::BUGGIFY, key);
             Site { active: draws.chance(Ratio::new(1, 4)), draws }
@@ -167,8 +182,10 @@ macro_rules! __mark {
         static MARK: $crate::mark::Mark = $crate::mark::Mark {
             kind: $crate::mark::MarkKind::$kind,
             name: $name,
+            module: ::std::module_path!(),
             file: ::std::file!(),
             line: ::std::line!(),
+            column: ::std::column!(),
         };
     };
 }

@@ -1,21 +1,17 @@
 //! Nodes: machines with a name, a clock, devices and tasks, which die and come back.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
-use std::ops::{Index, IndexMut};
 use std::panic::Location;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use crate::choice::{Draws, nanos};
-use crate::clock::{Clock, NodeClock};
+use crate::clock::Clock;
 use crate::device::Down;
-use crate::outcome::{Failure, Outcome};
+use crate::life::{Main, NodeState, Status};
 use crate::task::{JoinHandle, TaskId, Wait};
-use crate::world::{self, World};
+use crate::world;
 
 /// The number of a node in the order of their naming. 0 is the test itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,15 +31,6 @@ impl Incarnation {
     pub(crate) const DEAD: Incarnation = Incarnation(u32::MAX);
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Status {
-    /// Named, and never started.
-    Idle,
-    Up,
-    Paused,
-    Down,
-}
-
 /// What becomes of a node when one of its tasks panics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -57,91 +44,6 @@ pub enum OnPanic {
     Crash,
     /// The process dies and starts again after a delay.
     Restart(Duration),
-}
-
-type Main = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
-
-pub(crate) struct NodeState {
-    pub(crate) name: Rc<str>,
-    pub(crate) zone: Option<Rc<str>>,
-    pub(crate) status: Status,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) clock: NodeClock,
-    /// How long its machine had run when the simulation started, in nanoseconds; drawn when first asked for.
-    pub(crate) uptime: Option<u64>,
-    pub(crate) workload: Option<Box<Draws>>,
-    pub(crate) entropy: Option<Box<Draws>>,
-    on_panic: OnPanic,
-    main: Option<(Main, &'static Location<'static>)>,
-    finished: bool,
-    joiners: Vec<Waker>,
-    /// Tasks that became ready while the node was paused.
-    parked: Vec<TaskId>,
-}
-
-pub(crate) struct Nodes {
-    list: Vec<NodeState>,
-    by_name: BTreeMap<Rc<str>, NodeId>,
-    pub(crate) paused: u32,
-}
-
-impl Default for Nodes {
-    fn default() -> Self {
-        let mut nodes = Nodes { list: Vec::new(), by_name: BTreeMap::new(), paused: 0 };
-        let test = nodes.named("test");
-        nodes[test].status = Status::Up;
-        nodes
-    }
-}
-
-impl Index<NodeId> for Nodes {
-    type Output = NodeState;
-    #[inline]
-    fn index(&self, id: NodeId) -> &NodeState {
-        &self.list[id.0 as usize]
-    }
-}
-
-impl IndexMut<NodeId> for Nodes {
-    #[inline]
-    fn index_mut(&mut self, id: NodeId) -> &mut NodeState {
-        &mut self.list[id.0 as usize]
-    }
-}
-
-impl Nodes {
-    fn named(&mut self, name: &str) -> NodeId {
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
-        }
-        let id = NodeId(self.list.len() as u32);
-        let name: Rc<str> = name.into();
-        self.by_name.insert(name.clone(), id);
-        self.list.push(NodeState {
-            name,
-            zone: None,
-            status: Status::Idle,
-            incarnation: Incarnation(0),
-            clock: NodeClock::default(),
-            uptime: None,
-            workload: None,
-            entropy: None,
-            on_panic: OnPanic::Fail,
-            main: None,
-            finished: false,
-            joiners: Vec::new(),
-            parked: Vec::new(),
-        });
-        id
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<NodeId> {
-        self.by_name.get(name).copied()
-    }
-
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.list.iter().map(|node| &*node.name).collect()
-    }
 }
 
 /// What the main of a node may return: nothing, or a result whose error fails the node like a panic.
@@ -266,7 +168,12 @@ impl Node {
     }
 
     /// Says what becomes of it when one of its tasks panics.
+    ///
+    /// # Panics
+    /// On the node of the test itself: what fails there fails the test.
+    #[track_caller]
     pub fn on_panic(self, policy: OnPanic) -> Self {
+        assert!(self.id != NodeId::SUPERVISOR, "what fails on the node of the test fails the test: no policy there");
         self.with(|node| node.on_panic = policy);
         self
     }
@@ -298,18 +205,15 @@ impl Node {
             let main = main.clone();
             Box::pin(async move { main().await.into_result() })
         });
+        if self.is_up() {
+            panic!("node {} is already running: crash it first, or run more on it with .spawn(..)", self.name());
+        }
         world::with("Node::start", |world| {
-            let status = {
-                let node = &mut world.nodes.borrow_mut()[self.id];
-                if node.status == Status::Idle || node.status == Status::Down {
-                    node.main = Some((call, site));
-                }
-                node.status
-            };
-            if matches!(status, Status::Up | Status::Paused) {
-                panic!("node {} is already running: crash it first, or run more on it with .spawn(..)", self.name());
+            if world.acts() {
+                let old = world.nodes.borrow_mut()[self.id].main.replace((call, site));
+                drop(old);
+                world.bring_up(self.id);
             }
-            world.bring_up(self.id);
         });
         self
     }
@@ -326,13 +230,16 @@ impl Node {
     {
         let site = Location::caller();
         world::with("Node::spawn", |world| {
+            if !world.acts() {
+                return JoinHandle::new(world, TaskId::NONE);
+            }
             let status = world.nodes.borrow()[self.id].status;
             match status {
                 Status::Down => panic!("node {} is down: restart it before running more on it", self.name()),
                 Status::Idle => world.nodes.borrow_mut()[self.id].status = Status::Up,
                 Status::Up | Status::Paused => {}
             }
-            JoinHandle::new(world.spawn(self.id, future, false, site))
+            JoinHandle::new(world, world.spawn(self.id, future, false, site))
         })
     }
 
@@ -353,8 +260,10 @@ impl Node {
     #[track_caller]
     fn go_down(self, what: &str, how: Down) {
         world::with(what, |world| {
-            self.assert_startable(world, what);
-            world.take_down(self.id, how);
+            self.assert_started(what);
+            if world.acts() {
+                world.take_down(self.id, how);
+            }
         });
     }
 
@@ -366,9 +275,11 @@ impl Node {
     #[track_caller]
     pub fn restart(self) {
         world::with("Node::restart", |world| {
-            self.assert_startable(world, "Node::restart");
-            world.take_down(self.id, Down::Kill);
-            world.bring_up(self.id);
+            self.assert_started("Node::restart");
+            if world.acts() {
+                world.take_down(self.id, Down::Kill);
+                world.bring_up(self.id);
+            }
         });
     }
 
@@ -376,13 +287,9 @@ impl Node {
     #[track_caller]
     pub fn pause(self) {
         world::with("Node::pause", |world| {
-            self.assert_startable(world, "Node::pause");
-            let mut nodes = world.nodes.borrow_mut();
-            if nodes[self.id].status == Status::Up {
-                nodes[self.id].status = Status::Paused;
-                nodes.paused += 1;
-                drop(nodes);
-                world.emit_at(self.id, "node.pause", &[], String::new);
+            self.assert_started("Node::pause");
+            if world.acts() {
+                world.freeze(self.id);
             }
         });
     }
@@ -391,29 +298,31 @@ impl Node {
     #[track_caller]
     pub fn resume(self) {
         world::with("Node::resume", |world| {
-            let mut nodes = world.nodes.borrow_mut();
-            if nodes[self.id].status == Status::Paused {
-                nodes.paused -= 1;
-                nodes[self.id].status = Status::Up;
-                let parked = std::mem::take(&mut nodes[self.id].parked);
-                drop(nodes);
-                world.ready.borrow_mut().extend(parked);
-                world.emit_at(self.id, "node.resume", &[], String::new);
+            if world.acts() {
+                world.thaw(self.id);
             }
         });
     }
 
-    /// Waits until its main has returned, in this life or a later one.
+    /// Waits until its main has returned, with or without an error, in this life or a later one.
     pub async fn join(self) {
         std::future::poll_fn(|cx| {
             world::with("Node::join", |world| {
+                let waker = cx.waker().clone();
                 let mut nodes = world.nodes.borrow_mut();
                 let node = &mut nodes[self.id];
                 if node.finished {
                     return Poll::Ready(());
                 }
-                node.joiners.push(cx.waker().clone());
+                let known = node.joiners.iter().any(|joiner| joiner.will_wake(&waker));
+                let spare = if known {
+                    Some(waker)
+                } else {
+                    node.joiners.push(waker);
+                    None
+                };
                 drop(nodes);
+                drop(spare);
                 world.waiting.set(Wait::Node(self.id));
                 Poll::Pending
             })
@@ -427,15 +336,26 @@ impl Node {
     }
 
     #[track_caller]
-    fn assert_startable(self, world: &World, what: &str) {
-        let nodes = world.nodes.borrow();
-        let node = &nodes[self.id];
-        if node.status == Status::Idle {
-            let known =
-                nodes.names().iter().filter(|name| **name != &*node.name).copied().collect::<Vec<_>>().join(", ");
-            panic!("sim::{what}: node {} was never started. Start it first; the other nodes are: {known}", node.name);
+    fn assert_started(self, what: &str) {
+        if let Err(problem) = self.check_started() {
+            panic!("sim::{what}: {problem}");
         }
-        assert!(self.id != NodeId::SUPERVISOR, "sim::{what}: the node of the test itself cannot fail");
+    }
+
+    /// Says what is wrong with a fault of this node, if anything is.
+    pub(crate) fn check_started(self) -> Result<(), String> {
+        if self.id == NodeId::SUPERVISOR {
+            return Err("the node of the test itself cannot fail".to_string());
+        }
+        world::with("node", |world| {
+            let nodes = world.nodes.borrow();
+            if nodes[self.id].status != Status::Idle {
+                return Ok(());
+            }
+            let name = &*nodes[self.id].name;
+            let known: Vec<&str> = nodes.names().into_iter().filter(|other| *other != name).collect();
+            Err(format!("node {name} was never started. Start it first; the other nodes are: {}", known.join(", ")))
+        })
     }
 }
 
@@ -491,97 +411,4 @@ impl NodeGroup {
     pub fn iter(&self) -> impl Iterator<Item = Node> + '_ {
         self.nodes.iter().copied()
     }
-}
-
-impl World {
-    /// Starts a node that is not running.
-    fn bring_up(&self, id: NodeId) {
-        let main = {
-            let node = &mut self.nodes.borrow_mut()[id];
-            (node.status, node.finished) = (Status::Up, false);
-            node.main.clone()
-        };
-        self.emit_at(id, "node.start", &[], String::new);
-        self.each_device(|device| device.node_up(id));
-        if let Some((main, site)) = main {
-            self.spawn(id, run_main(id, main), true, site);
-        }
-    }
-
-    /// Ends a life of a node that is running.
-    pub(crate) fn take_down(&self, id: NodeId, how: Down) {
-        {
-            let mut nodes = self.nodes.borrow_mut();
-            match nodes[id].status {
-                Status::Idle | Status::Down => return,
-                Status::Paused => nodes.paused -= 1,
-                Status::Up => {}
-            }
-            let node = &mut nodes[id];
-            node.status = Status::Down;
-            node.incarnation = Incarnation(node.incarnation.0 + 1);
-            node.parked.clear();
-        }
-        self.emit_at(id, if how == Down::Kill { "node.crash" } else { "node.power_loss" }, &[], String::new);
-        self.each_device(|device| device.node_down(id, how));
-        self.cancel_tasks_of(id);
-    }
-
-    fn main_returned(&self, id: NodeId) {
-        let joiners = {
-            let node = &mut self.nodes.borrow_mut()[id];
-            node.finished = true;
-            std::mem::take(&mut node.joiners)
-        };
-        joiners.into_iter().for_each(Waker::wake);
-    }
-
-    /// Keeps a task that became ready for when its node resumes. False: the node is not paused.
-    pub(crate) fn park(&self, task: TaskId) -> bool {
-        if self.nodes.borrow().paused == 0 {
-            return false;
-        }
-        let Some(id) = self.tasks.borrow().node_of(task) else { return false };
-        let node = &mut self.nodes.borrow_mut()[id];
-        if node.status == Status::Paused {
-            node.parked.push(task);
-        }
-        node.status == Status::Paused
-    }
-
-    /// Applies the policy of a node on one of whose tasks something went wrong.
-    pub(crate) fn node_failed(&self, id: NodeId, message: String) {
-        let policy = self.nodes.borrow()[id].on_panic;
-        match policy {
-            OnPanic::Fail => return self.fail(Failure::new(Outcome::Panicked, message)),
-            OnPanic::EndTask => {}
-            OnPanic::Crash | OnPanic::Restart(_) => self.take_down(id, Down::Kill),
-        }
-        self.emit_at(id, "node.panic", &[], || message.clone());
-        if let OnPanic::Restart(after) = policy {
-            let life = self.nodes.borrow()[id].incarnation;
-            self.call_after(nanos(after), move || {
-                world::with("Node::restart", |world| {
-                    let node_stands = {
-                        let node = &world.nodes.borrow()[id];
-                        node.incarnation == life && node.status == Status::Down
-                    };
-                    if node_stands {
-                        world.bring_up(id);
-                    }
-                });
-            });
-        }
-    }
-}
-
-async fn run_main(id: NodeId, main: Main) {
-    let result = main().await;
-    world::with("Node::start", |world| match result {
-        Ok(()) => world.main_returned(id),
-        Err(error) => {
-            let name = world.nodes.borrow()[id].name.clone();
-            world.node_failed(id, format!("the main of node {name} returned an error: {error}"));
-        }
-    });
 }

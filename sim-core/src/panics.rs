@@ -66,12 +66,16 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Option<Caught>> {
         if payload.is::<AlreadyReported>() {
             return None;
         }
-        let last = LAST.with(|last| last.take());
-        Some(last.unwrap_or_else(|| Caught {
-            message: text(&*payload),
-            place: "an unknown place".to_string(),
-            backtrace: None,
-        }))
+        let message = text(&*payload);
+        // The last panic that was seen is another one when the program resumed an older payload.
+        let last = LAST.with(|last| last.take()).filter(|last| last.message == message);
+        let unknown = || Caught { message, place: "an unknown place".to_string(), backtrace: None };
+        let caught = last.unwrap_or_else(unknown);
+        if let Err(worse) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // Its destructor panics as well; one more try would be one too many.
+            std::mem::forget(worse);
+        }
+        Some(caught)
     })
 }
 

@@ -146,7 +146,7 @@ fn start_body<F, Fut>(
 
 pub(crate) fn report(world: &World) -> Report {
     let faults = world.faults.borrow();
-    let failure = world.failure.borrow().clone().or_else(|| world.foreign_wake()).or_else(|| {
+    let failure = world.foreign_wake().or_else(|| world.failure.borrow().clone()).or_else(|| {
         let missed = faults.missed()?;
         let message = format!(
             "a fault that the test asked for never fired: {missed}\nLet it fire (an earlier time, a pattern that matches), or \

@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use pin_project::pin_project;
@@ -28,7 +28,7 @@ pub(crate) struct TaskId {
 
 impl TaskId {
     /// The task that code of the dead spawns: it has ended before it began.
-    const NONE: TaskId = TaskId { slot: u32::MAX, serial: 0 };
+    pub(crate) const NONE: TaskId = TaskId { slot: u32::MAX, serial: 0 };
 }
 
 /// What a pending task said it waits for.
@@ -80,32 +80,34 @@ impl<F: Future<Output: 'static>> Work for Stage<F> {
     }
 }
 
+/// What all wakers of a world share.
+#[derive(Default)]
+pub(crate) struct Tag {
+    /// A thread that does not run this world has woken a task of it.
+    woken_from_outside: AtomicBool,
+}
+
 /// Puts its task on the ready list.
 struct TaskWaker {
     slot: u32,
     serial: u64,
-    world: u64,
+    tag: Arc<Tag>,
     queued: AtomicBool,
 }
-
-/// The id of the world that was last woken by a thread it does not run on.
-static FOREIGN_WAKE: AtomicU64 = AtomicU64::new(0);
 
 impl TaskWaker {
     #[inline]
     fn notify(&self) {
-        if self.queued.load(Ordering::Relaxed) {
-            return;
-        }
         let here = world::try_with(|world| {
-            if world.id == self.world {
+            let ours = Arc::ptr_eq(&world.tag, &self.tag);
+            if ours && !self.queued.load(Ordering::Relaxed) {
                 self.queued.store(true, Ordering::Relaxed);
                 world.ready.borrow_mut().push(TaskId { slot: self.slot, serial: self.serial });
             }
-            world.id == self.world
+            ours
         });
         if here != Some(true) {
-            FOREIGN_WAKE.store(self.world, Ordering::Relaxed);
+            self.tag.woken_from_outside.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -205,15 +207,15 @@ impl Tasks {
             .map(|(slot, task)| (TaskId { slot: slot as u32, serial: task.serial }, task))
     }
 
-    fn waker_for(&mut self, slot: u32, serial: u64, world: u64) -> Arc<TaskWaker> {
-        let fresh = TaskWaker { slot, serial, world, queued: AtomicBool::new(true) };
+    fn waker_for(&mut self, slot: u32, serial: u64, tag: &Arc<Tag>) -> Arc<TaskWaker> {
         if let Some(mut spare) = self.spare_wakers.pop()
             && let Some(inside) = Arc::get_mut(&mut spare)
         {
-            *inside = fresh;
+            (inside.slot, inside.serial) = (slot, serial);
+            *inside.queued.get_mut() = true;
             return spare;
         }
-        Arc::new(fresh)
+        Arc::new(TaskWaker { slot, serial, tag: tag.clone(), queued: AtomicBool::new(true) })
     }
 
     fn keep_spare(&mut self, mut wake: Arc<TaskWaker>) {
@@ -246,7 +248,7 @@ impl World {
         tasks.spawned += 1;
         let serial = tasks.spawned;
         let slot = tasks.slab.vacant_key() as u32;
-        let wake = tasks.waker_for(slot, serial, self.id);
+        let wake = tasks.waker_for(slot, serial, &self.tag);
         let runnable = Some(Runnable { work, waker: Waker::from(wake.clone()), wake });
         let (wait, stand, joiner) = (Wait::Unknown, Stand::Pending, None);
         tasks.slab.insert(Task { serial, node, label, wait, runnable, stand, detached, joiner });
@@ -270,6 +272,7 @@ impl World {
         };
         runnable.wake.queued.store(false, Ordering::Relaxed);
         self.waiting.set(Wait::Unknown);
+        self.clock_reads.set(0);
         self.running.set(running);
         let Runnable { work, waker, .. } = &mut runnable;
         let polled = panics::catch(|| work.as_mut().poll(&mut Context::from_waker(waker)));
@@ -278,8 +281,10 @@ impl World {
             Ok(Poll::Ready(())) => self.finish(id, runnable),
             Err(caught) => {
                 let label = self.tasks.borrow().get(id).map(|task| task.label.clone());
+                // What the dead say as they fall over an error of theirs concerns nobody.
+                let dead = self.running.get().dead;
                 self.discard(id, runnable, Stand::Panicked);
-                Polled::Panicked(caught.zip(label))
+                Polled::Panicked(caught.zip(label).filter(|_| !dead))
             }
         };
         self.running.set(Running::supervisor());
@@ -364,7 +369,11 @@ impl World {
                 }
             }
         };
+        let before = self.running.get();
+        let node = self.node_of(id).unwrap_or(before.node);
+        self.running.set(Running { node, task: Some(id), ..before });
         self.discard(id, runnable, Stand::Cancelled);
+        self.running.set(before);
     }
 
     /// Drops every task of a node that has gone down; destructors run as code of the dead.
@@ -382,6 +391,7 @@ impl World {
     pub(crate) fn cancel_all(&self) {
         self.finished.set(true);
         self.running.set(Running { dead: true, ..Running::supervisor() });
+        self.forget_mains();
         loop {
             let left: Vec<Task> = {
                 let mut tasks = self.tasks.borrow_mut();
@@ -397,7 +407,11 @@ impl World {
     }
 
     pub(crate) fn was_woken_from_outside(&self) -> bool {
-        FOREIGN_WAKE.load(Ordering::Relaxed) == self.id
+        self.tag.woken_from_outside.load(Ordering::Relaxed)
+    }
+
+    fn node_of(&self, id: TaskId) -> Option<NodeId> {
+        self.tasks.borrow().node_of(id)
     }
 }
 
@@ -424,7 +438,7 @@ where
     world::with("spawn", |world| {
         let running = world.running.get();
         let id = if running.dead { TaskId::NONE } else { world.spawn(running.node, future, false, label) };
-        JoinHandle::new(id)
+        JoinHandle::new(world, id)
     })
 }
 
@@ -480,23 +494,23 @@ pub async fn yield_now() {
 
 /// Owns the permission to wait for a task. Dropped, the task goes on by itself.
 pub struct JoinHandle<T> {
-    id: TaskId,
+    task: AbortHandle,
     output: PhantomData<fn() -> T>,
 }
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(id: TaskId) -> Self {
-        JoinHandle { id, output: PhantomData }
+    pub(crate) fn new(world: &World, id: TaskId) -> Self {
+        JoinHandle { task: AbortHandle { id, world: world.id }, output: PhantomData }
     }
 
-    /// Drops the task where it stands.
+    /// Drops the task where it stands; see [`AbortHandle::abort`].
     pub fn abort(&self) {
         self.abort_handle().abort();
     }
 
     /// A handle that can abort the task and not join it.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { id: self.id }
+        self.task
     }
 
     /// Whether the task has ended, in whatever way.
@@ -507,7 +521,7 @@ impl<T> JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinHandle(task {})", self.id.serial)
+        write!(f, "JoinHandle(task {})", self.task.id.serial)
     }
 }
 
@@ -516,17 +530,16 @@ impl<T: 'static> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         world::with("JoinHandle", |world| {
+            let id = self.task.id_in(world);
+            // Cloned here: a waker's clone is code of a user, and nothing is borrowed yet.
+            let waker = cx.waker().clone();
             let mut tasks = world.tasks.borrow_mut();
-            let id = self.id;
             let Some(task) = tasks.get_mut(id) else {
                 return Poll::Ready(Err(JoinError { panicked: false }));
             };
             match task.stand {
                 Stand::Pending | Stand::Doomed => {
-                    let old = match &task.joiner {
-                        Some(joiner) if joiner.will_wake(cx.waker()) => None,
-                        _ => task.joiner.replace(cx.waker().clone()),
-                    };
+                    let old = task.joiner.replace(waker);
                     drop(tasks);
                     drop(old);
                     world.waiting.set(Wait::Join(id));
@@ -552,12 +565,13 @@ impl<T: 'static> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let output = world::try_with(|world| {
+            let id = self.task.id_in(world);
             let mut tasks = world.tasks.borrow_mut();
-            let task = tasks.get_mut(self.id)?;
+            let task = tasks.get_mut(id)?;
             task.detached = true;
             match task.stand {
                 Stand::Pending | Stand::Doomed => None,
-                _ => Some(tasks.slab.remove(self.id.slot as usize)),
+                _ => Some(tasks.slab.remove(id.slot as usize)),
             }
         });
         drop(output);
@@ -568,19 +582,26 @@ impl<T> Drop for JoinHandle<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
     id: TaskId,
+    world: u64,
 }
 
 impl AbortHandle {
-    /// Drops the task where it stands.
+    /// The task, if it is of this world: a handle may outlive the simulation it is from.
+    fn id_in(&self, world: &World) -> TaskId {
+        if self.world == world.id { self.id } else { TaskId::NONE }
+    }
+
+    /// Drops the task where it stands: its destructors run now, as code of its node. One that aborts itself is dropped at
+    /// its next await.
     pub fn abort(&self) {
-        world::with("AbortHandle::abort", |world| world.cancel(self.id));
+        world::with("AbortHandle::abort", |world| world.cancel(self.id_in(world)));
     }
 
     /// Whether the task has ended, in whatever way.
     pub fn is_finished(&self) -> bool {
         world::with("AbortHandle::is_finished", |world| {
             let tasks = world.tasks.borrow();
-            tasks.get(self.id).is_none_or(|task| !matches!(task.stand, Stand::Pending | Stand::Doomed))
+            tasks.get(self.id_in(world)).is_none_or(|task| !matches!(task.stand, Stand::Pending | Stand::Doomed))
         })
     }
 }

@@ -27,7 +27,10 @@ impl Instant {
     #[track_caller]
     #[inline]
     pub fn now() -> Self {
-        world::with("time::Instant::now", |world| Instant(local_now(world)))
+        world::with("time::Instant::now", |world| {
+            world.pay_for_read();
+            Instant(local_now(world))
+        })
     }
 
     /// Time since this reading; zero when it is in the future.
@@ -86,7 +89,10 @@ fn local_now(world: &world::World) -> u64 {
 /// Outside a simulation.
 #[track_caller]
 pub fn wall_clock() -> SystemTime {
-    world::with("time::wall_clock", clock::wall_now)
+    world::with("time::wall_clock", |world| {
+        world.pay_for_read();
+        clock::wall_now(world)
+    })
 }
 
 /// The true time since the start of the simulation. For tests and reports; a node has only its clocks.
@@ -98,12 +104,12 @@ pub fn elapsed() -> Duration {
 /// Waits for `duration` on the monotonic clock of the current node.
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(Instant::now() + duration)
+    sleep_until(world::with("time::sleep", |world| Instant(local_now(world))) + duration)
 }
 
 /// Waits until the monotonic clock of the current node shows `deadline`.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, timer: None }
+    Sleep { deadline, timer: None, world: 0 }
 }
 
 /// The future of [`sleep`].
@@ -111,6 +117,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     deadline: Instant,
     timer: Option<TimerKey>,
+    /// The world that the timer is set in.
+    world: u64,
 }
 
 impl Sleep {
@@ -132,7 +140,9 @@ impl Sleep {
 
     fn cancel(&mut self) {
         if let Some(timer) = self.timer.take() {
-            drop(world::try_with(|world| world.agenda.borrow_mut().cancel(timer)));
+            let ours = |world: &world::World| world.id == self.world;
+            let waker = world::try_with(|world| ours(world).then(|| world.agenda.borrow_mut().cancel(timer)));
+            drop(waker);
         }
     }
 }
@@ -147,9 +157,14 @@ impl Future for Sleep {
             if local_now(world) >= deadline {
                 return Poll::Ready(());
             }
-            match &self.timer {
-                Some(timer) => drop(world.agenda.borrow_mut().rewake(timer, cx.waker())),
-                None => self.timer = Some(world.add_timer(deadline, cx.waker())),
+            // Whoever is no longer to be woken is dropped here, where nothing is borrowed.
+            let waker = cx.waker().clone();
+            let set = self.timer.as_ref().filter(|_| self.world == world.id);
+            let old = set.and_then(|timer| world.agenda.borrow_mut().rewake(timer, waker));
+            if old.is_none() {
+                // Not set, or fired by the clock of the node it was set on, which need not be this one.
+                self.timer = Some(world.add_timer(deadline, cx.waker().clone()));
+                self.world = world.id;
             }
             world.waiting.set(Wait::Sleep { local_deadline: deadline });
             Poll::Pending

@@ -4,7 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::choice::{Draws, Ratio, Stream, nanos};
+use crate::event::EventKind;
 use crate::world;
+
+const DRAW: EventKind = EventKind::new("random");
 
 /// The random choices of a test or of a node's workload, from the node's own stream.
 ///
@@ -30,7 +33,7 @@ impl Random {
     /// True with this probability.
     #[track_caller]
     pub fn chance(self, probability: Ratio) -> bool {
-        draw(|draws| draws.chance(probability))
+        draw(|draws| u64::from(draws.chance(probability))) == 1
     }
 
     /// A duration of the range.
@@ -58,11 +61,16 @@ impl Random {
 }
 
 #[track_caller]
-fn draw<R>(f: impl FnOnce(&mut Draws) -> R) -> R {
+fn draw(f: impl FnOnce(&mut Draws) -> u64) -> u64 {
     world::with("random", |world| {
         let node = world.current_node();
-        let mut nodes = world.nodes.borrow_mut();
         let fresh = || Box::new(world.choices.stream(Stream::WORKLOAD, u64::from(node.0)));
-        f(nodes[node].workload.get_or_insert_with(fresh))
+        // Taken out: a driver, which is code of a user, may look at nodes.
+        let kept = world.nodes.borrow_mut()[node].workload.take();
+        let mut draws = kept.unwrap_or_else(fresh);
+        let drawn = f(&mut draws);
+        world.nodes.borrow_mut()[node].workload = Some(draws);
+        world.log.borrow_mut().note(world.now(), node.0, DRAW, &[drawn]);
+        drawn
     })
 }

@@ -16,15 +16,22 @@ use crate::choice::{Choices, Draws, Stream};
 use crate::device::{Device, Devices};
 use crate::event::{EventKind, Log};
 use crate::fault::Faults;
+use crate::life::Nodes;
 use crate::mark::Marks;
-use crate::node::{NodeId, Nodes};
+use crate::node::NodeId;
 use crate::outcome::Failure;
 use crate::progress::Progress;
-use crate::task::{TaskId, Tasks, Wait};
+use crate::task::{Tag, TaskId, Tasks, Wait};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
 }
+
+/// After so many reads of clocks within one poll, each further read takes [`READ_COST`].
+const FREE_READS: u32 = 100;
+
+/// Nanoseconds.
+const READ_COST: u64 = 1_000;
 
 /// Who is running: the task being polled, or the supervisor between polls.
 #[derive(Clone, Copy)]
@@ -43,6 +50,7 @@ impl Running {
 
 pub(crate) struct World {
     pub(crate) id: u64,
+    pub(crate) tag: Arc<Tag>,
     pub(crate) seed: Seed,
     now: Cell<u64>,
     pub(crate) running: Cell<Running>,
@@ -69,6 +77,7 @@ impl World {
     pub(crate) fn new(seed: Seed, choices: Choices, recording: bool, progress: Option<Arc<Progress>>) -> Self {
         World {
             id: WORLDS.fetch_add(1, Ordering::Relaxed),
+            tag: Arc::default(),
             seed,
             now: Cell::new(0),
             running: Cell::new(Running::supervisor()),
@@ -101,12 +110,12 @@ impl World {
     pub(crate) fn set_now(&self, now: u64) {
         debug_assert!(now >= self.now());
         self.now.set(now);
-        self.clock_reads.set(0);
     }
 
-    /// Lets the running code take time: it goes on at once, and whatever is due meanwhile happens late.
-    pub(crate) fn spend(&self, nanos: u64) {
-        self.now.set(self.now().saturating_add(nanos));
+    /// Whether the code that is running is alive: what the dead do reaches nothing.
+    #[inline]
+    pub(crate) fn acts(&self) -> bool {
+        !self.running.get().dead
     }
 
     #[inline]
@@ -133,19 +142,30 @@ impl World {
             return;
         }
         let kind = kind.into();
-        let mut log = self.log.borrow_mut();
-        log.note(self.now(), node.0, kind, fields);
-        if log.is_recording() {
-            let name = self.nodes.borrow()[node].name.to_string();
-            log.describe(self.now(), name, kind, text());
+        self.log.borrow_mut().note(self.now(), node.0, kind, fields);
+        let recording = self.log.borrow().is_recording();
+        if recording {
+            let (name, text) = (self.nodes.borrow()[node].name.to_string(), text());
+            self.log.borrow_mut().describe(self.now(), name, kind, text);
         }
     }
 
     /// Sets a timer on the monotonic clock of the current node.
-    pub(crate) fn add_timer(&self, local_deadline: u64, waker: &Waker) -> TimerKey {
+    pub(crate) fn add_timer(&self, local_deadline: u64, waker: Waker) -> TimerKey {
         let node = self.current_node();
         let at = self.nodes.borrow()[node].clock.true_time_of(local_deadline).max(self.now());
-        self.agenda.borrow_mut().add_timer(at, node, local_deadline, waker.clone())
+        self.agenda.borrow_mut().add_timer(at, node, local_deadline, waker)
+    }
+
+    /// Counts a read of a clock. A program that spins within one poll until time has passed comes out of its loop, and
+    /// one that reads its clock now and then sees exact times.
+    pub(crate) fn pay_for_read(&self) {
+        let reads = self.clock_reads.get();
+        if reads < FREE_READS {
+            self.clock_reads.set(reads + 1);
+        } else {
+            self.now.set(self.now().saturating_add(READ_COST));
+        }
     }
 
     /// Moves the timers of a node to where its changed clock puts them.
@@ -212,15 +232,12 @@ impl Entered {
     /// When a simulation is already running on this thread.
     #[track_caller]
     pub(crate) fn enter(world: Rc<World>) -> Self {
-        CURRENT.with(|current| {
-            let mut current = current.borrow_mut();
-            assert!(
-                current.is_none(),
-                "a second simulation was started inside a running one. One simulation holds every node: start them \
-                 with sim::node(\"..\").start(..) in the simulation that is running, or run the second one after it"
-            );
-            *current = Some(world);
-        });
+        assert!(
+            try_with(|_| ()).is_none(),
+            "a second simulation was started inside a running one. One simulation holds every node: start them with \
+             sim::node(\"..\").start(..) in the simulation that is running, or run the second one after it"
+        );
+        CURRENT.with(|current| current.borrow_mut().replace(world));
         Entered(())
     }
 }

@@ -18,13 +18,16 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// The arguments of the attribute, checked.
 struct Options {
-    seeds: u64,
+    seeds: Option<u64>,
     seed: Option<u64>,
     time_limit: u64,
     nightly: bool,
     expect: Option<&'static str>,
     krate: Path,
 }
+
+/// How many seeds a test runs that does not say.
+const DEFAULT_SEEDS: u64 = 10;
 
 const KNOWN: &str = "`seeds = 200`, `seed = 7`, `time_limit = \"10min\"`, `tier = \"nightly\"`, \
                      `expect = \"incorrect\"`, `crate = \"sim\"`";
@@ -42,7 +45,7 @@ const OUTCOMES: [(&str, &str); 6] = [
 impl Options {
     fn parse(arguments: proc_macro2::TokenStream) -> syn::Result<Options> {
         let mut options = Options {
-            seeds: 10,
+            seeds: None,
             seed: None,
             time_limit: 3_600_000_000_000,
             nightly: false,
@@ -57,7 +60,7 @@ impl Options {
             match &*name {
                 "seeds" => match integer(value)? {
                     0 => return Err(syn::Error::new(value.span(), "a test needs at least one seed")),
-                    seeds => options.seeds = seeds,
+                    seeds => options.seeds = Some(seeds),
                 },
                 "seed" => options.seed = Some(integer(value)?),
                 "time_limit" => options.time_limit = duration(value)?,
@@ -78,7 +81,7 @@ impl Options {
                 _ => return Err(syn::Error::new(path.span(), format!("unknown option; the options are {KNOWN}"))),
             }
         }
-        if options.seed.is_some() && options.seeds != 10 {
+        if options.seed.is_some() && options.seeds.is_some() {
             return Err(syn::Error::new(Span::call_site(), "`seed` names the only seed of a test: leave `seeds` out"));
         }
         Ok(options)
@@ -163,6 +166,7 @@ fn expand(
         .map_err(|error| syn::Error::new(error.span(), format!("#[sim::test] goes on an `async fn`: {error}")))?;
     check_signature(&function)?;
     let Options { seeds, seed, time_limit, nightly, expect, krate } = Options::parse(arguments)?;
+    let seeds = seeds.unwrap_or(DEFAULT_SEEDS);
     let ItemFn { attrs, vis, sig, block } = &function;
     let (name, output) = (&sig.ident, &sig.output);
     let seed = match seed {
@@ -176,7 +180,7 @@ fn expand(
         }
         None => quote!(::core::option::Option::None),
     };
-    let body = quote_spanned!(block.span()=> async fn body() #output #block);
+    let body = quote_spanned!(block.span()=> async fn __sim_body() #output #block);
     Ok(quote! {
         #[::core::prelude::v1::test]
         #(#attrs)*
@@ -184,7 +188,7 @@ fn expand(
             #body
             #[#krate::__private::linkme::distributed_slice(#krate::__private::TESTS)]
             #[linkme(crate = #krate::__private::linkme)]
-            static CASE: #krate::__private::Case = #krate::__private::Case {
+            static __SIM_CASE: #krate::__private::Case = #krate::__private::Case {
                 path: ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)),
                 package: ::core::env!("CARGO_PKG_NAME"),
                 file: ::core::file!(),
@@ -193,9 +197,9 @@ fn expand(
                 time_limit_ns: #time_limit,
                 nightly: #nightly,
                 expect: #expect,
-                run: |sim| sim.run(body),
+                run: |sim| sim.run(__sim_body),
             };
-            CASE.check();
+            __SIM_CASE.check();
         }
     })
 }

@@ -6,25 +6,41 @@ use sim_core::fault::{Fault, FaultKind};
 use sim_core::{Node, NodeId};
 
 use crate::kernel::{act, act_if_running};
+use crate::link::CutId;
 
 /// The fault kinds of the network, for [`sim_core::Sim::with_faults`].
 pub const KINDS: &[FaultKind] = &[
-    FaultKind {
-        name: "net.partition",
-        strike: |fault| change(&both_ways(fault)?, Change::Cut),
-        relent: Some(|fault| change(&both_ways(fault)?, Change::Heal)),
-    },
-    FaultKind {
-        name: "net.partition_oneway",
-        strike: |fault| change(&one_way(fault)?, Change::Cut),
-        relent: Some(|fault| change(&one_way(fault)?, Change::Heal)),
-    },
+    FaultKind { name: "net.partition", strike: |fault| strike(fault, both_ways(fault)?), relent: Some(relent) },
+    FaultKind { name: "net.partition_oneway", strike: |fault| strike(fault, one_way(fault)?), relent: Some(relent) },
     FaultKind {
         name: "net.isolate",
-        strike: |fault| change(&around(fault.only_target()?), Change::Cut),
-        relent: Some(|fault| change(&around(fault.only_target()?), Change::Heal)),
+        strike: |fault| strike(fault, around(fault.only_target()?)),
+        relent: Some(relent),
     },
 ];
+
+/// Cuts of faults that last, to be healed when these are over.
+pub(crate) type Lasting = Vec<(Fault, CutId)>;
+
+fn strike(fault: &Fault, pairs: Pairs) -> Result<bool, String> {
+    act("net::partition", |kernel| {
+        let cut = kernel.links.cut(&pairs);
+        if fault.lasting.is_some() {
+            kernel.lasting.push((fault.clone(), cut));
+        }
+    });
+    Ok(!pairs.is_empty())
+}
+
+fn relent(fault: &Fault) -> Result<bool, String> {
+    act("net::partition", |kernel| {
+        if let Some(place) = kernel.lasting.iter().position(|(lasting, _)| lasting == fault) {
+            let (_, cut) = kernel.lasting.remove(place);
+            kernel.links.heal(cut);
+        }
+    });
+    Ok(true)
+}
 
 /// Cuts the links between two nodes, both ways; with [`lasting`](Fault::lasting), heals them after that time.
 pub fn partition_fault(a: &str, b: &str) -> Fault {
@@ -42,23 +58,6 @@ pub fn isolate_fault(node: &str) -> Fault {
 }
 
 type Pairs = Vec<(NodeId, NodeId)>;
-
-enum Change {
-    Cut,
-    Heal,
-}
-
-fn change(pairs: &Pairs, change: Change) -> Result<(), String> {
-    act("net::partition", |kernel| {
-        for (from, to) in pairs {
-            match change {
-                Change::Cut => kernel.links.cut(*from, *to),
-                Change::Heal => kernel.links.heal(*from, *to),
-            }
-        }
-    });
-    Ok(())
-}
 
 fn one_way(fault: &Fault) -> Result<Pairs, String> {
     match fault.targets()?[..] {
@@ -82,13 +81,12 @@ fn around(node: Node) -> Pairs {
 #[must_use = "the partition heals when this guard is dropped; keep it, or call .forget() to leave the cut"]
 #[derive(Debug)]
 pub struct Partition {
-    pairs: Pairs,
+    cut: Option<CutId>,
 }
 
 impl Partition {
     fn new(pairs: Pairs) -> Self {
-        let _ = change(&pairs, Change::Cut);
-        Partition { pairs }
+        Partition { cut: Some(act("net::partition", |kernel| kernel.links.cut(&pairs))) }
     }
 
     /// Heals it now; the same as dropping it.
@@ -96,13 +94,13 @@ impl Partition {
 
     /// Leaves the cut until [`heal_all`].
     pub fn forget(mut self) {
-        self.pairs.clear();
+        self.cut = None;
     }
 }
 
 impl Drop for Partition {
     fn drop(&mut self) {
-        act_if_running(|kernel| self.pairs.iter().for_each(|(from, to)| kernel.links.heal(*from, *to)));
+        act_if_running(|kernel| self.cut.into_iter().for_each(|cut| kernel.links.heal(cut)));
     }
 }
 

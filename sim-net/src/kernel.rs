@@ -1,7 +1,7 @@
 //! The device: sockets of every node, what is on the wire, and the clock work that moves it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
@@ -11,6 +11,7 @@ use sim_core::device::{self, Device, DeviceId, Down, Process};
 use slab::Slab;
 
 use crate::address::is_own;
+use crate::fault::Lasting;
 use crate::link::Links;
 use crate::tcp::{Connections, End};
 
@@ -62,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) dark: bool,
     pub(crate) listeners: BTreeMap<u16, Listener>,
     pub(crate) datagram_ports: BTreeMap<u16, usize>,
+    /// The own port and the peer of every connection that was opened from here and is not forgotten.
+    pub(crate) outgoing: BTreeSet<(u16, SocketAddr)>,
     next_port: u16,
 }
 
@@ -70,7 +73,8 @@ pub(crate) struct Listener {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) ready: VecDeque<u32>,
-    pub(crate) waker: Option<Waker>,
+    /// Several tasks may wait to accept.
+    pub(crate) wakers: Vec<Waker>,
 }
 
 /// A UDP socket.
@@ -79,7 +83,8 @@ pub(crate) struct DatagramSocket {
     pub(crate) local: SocketAddr,
     pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(crate) inbox_bytes: usize,
-    pub(crate) waker: Option<Waker>,
+    /// Several tasks may wait to receive.
+    pub(crate) wakers: Vec<Waker>,
 }
 
 /// A datagram on the wire.
@@ -99,6 +104,8 @@ pub(crate) struct Kernel {
     pub(crate) connections: Connections,
     pub(crate) datagram_sockets: Slab<DatagramSocket>,
     pub(crate) datagrams: Slab<Datagram>,
+    /// Cuts of faults that last.
+    pub(crate) lasting: Lasting,
     /// To be woken once the kernel is no longer borrowed.
     pub(crate) wakes: Vec<Waker>,
     /// Buffers to be used again.
@@ -213,6 +220,13 @@ impl Kernel {
             Due::Handshake(connection) => self.handshake_due(connection),
             Due::Datagram(slot) => self.datagram_due(slot),
         }
+    }
+}
+
+/// Adds a waker to those that wait, unless it is among them.
+pub(crate) fn wait(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|waiting| waiting.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What may go wrong: datagrams are lost; bytes of a TCP stream are late, never lost, duplicated or out of order; links
 //! are cut in either direction; peers reset, refuse, or fall silent. What never does: a stream never invents bytes, and a
-//! message never reaches a process that started after it was meant for another.
+//! byte of a stream never reaches a process that started after it was meant for another.
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -62,21 +62,21 @@ pub(crate) struct Link {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     options: LinkOptions,
-    /// How many cuts lie on it; it carries nothing unless this is zero.
-    cuts: u32,
+    /// The cuts that lie on it; it carries nothing unless there is none.
+    cuts: Vec<CutId>,
     draws: Draws,
 }
 
 impl Link {
     pub(crate) fn is_cut(&self) -> bool {
-        self.cuts > 0
+        !self.cuts.is_empty()
     }
 
     /// The time one packet takes.
     #[inline]
     pub(crate) fn latency(&mut self) -> u64 {
-        let (min, max) = (self.options.latency_min.as_nanos() as u64, self.options.latency_max.as_nanos() as u64);
-        self.draws.range(min..max)
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.draws.range(nanos(self.options.latency_min)..nanos(self.options.latency_max))
     }
 
     #[inline]
@@ -89,12 +89,17 @@ impl Link {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LinkId(u32);
 
+/// Who cut: what heals a link heals its own cut and no other's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CutId(u64);
+
 /// All links that were ever used or changed.
 #[derive(Default)]
 pub(crate) struct Links {
     list: Vec<Link>,
     by_ends: BTreeMap<(NodeId, NodeId), LinkId>,
     default: LinkOptions,
+    cuts_made: u64,
 }
 
 impl Links {
@@ -105,7 +110,7 @@ impl Links {
         let id = LinkId(self.list.len() as u32);
         let options = if from == to { LinkOptions::loopback() } else { self.default.clone() };
         let draws = device::draws(NET, (u64::from(from.0) << 32) | u64::from(to.0));
-        self.list.push(Link { from, to, options, cuts: 0, draws });
+        self.list.push(Link { from, to, options, cuts: Vec::new(), draws });
         self.by_ends.insert((from, to), id);
         id
     }
@@ -120,26 +125,34 @@ impl Links {
         self.get(id)
     }
 
-    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
-        let link = self.between(from, to);
-        link.cuts += 1;
-        if link.cuts == 1 {
-            emit(from, "net.cut", &[u64::from(to.0)], || format!("to {}", name(to)));
+    /// Cuts links, until the cut that is returned is healed.
+    pub(crate) fn cut(&mut self, pairs: &[(NodeId, NodeId)]) -> CutId {
+        self.cuts_made += 1;
+        let id = CutId(self.cuts_made);
+        for (from, to) in pairs {
+            let link = self.between(*from, *to);
+            if link.cuts.is_empty() {
+                emit(*from, "net.cut", &[u64::from(to.0)], || format!("to {}", name(*to)));
+            }
+            link.cuts.push(id);
         }
+        id
     }
 
-    pub(crate) fn heal(&mut self, from: NodeId, to: NodeId) {
-        let link = self.between(from, to);
-        if link.cuts == 1 {
-            emit(from, "net.heal", &[u64::from(to.0)], || format!("to {}", name(to)));
-        }
-        link.cuts = link.cuts.saturating_sub(1);
+    pub(crate) fn heal(&mut self, id: CutId) {
+        self.heal_where(|cut| *cut == id);
     }
 
     pub(crate) fn heal_all(&mut self) {
-        for link in self.list.iter_mut().filter(|link| link.cuts > 0) {
-            link.cuts = 0;
-            emit(link.from, "net.heal", &[u64::from(link.to.0)], || format!("to {}", name(link.to)));
+        self.heal_where(|_| true);
+    }
+
+    fn heal_where(&mut self, healed: impl Fn(&CutId) -> bool) {
+        for link in self.list.iter_mut().filter(|link| link.is_cut()) {
+            link.cuts.retain(|cut| !healed(cut));
+            if link.cuts.is_empty() {
+                emit(link.from, "net.heal", &[u64::from(link.to.0)], || format!("to {}", name(link.to)));
+            }
         }
     }
 }

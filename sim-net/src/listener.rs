@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use sim_core::device::{self, Process};
 
 use crate::address::ToSocketAddrs;
-use crate::kernel::{Kernel, Listener, act, act_if_running};
+use crate::kernel::{Kernel, Listener, act, act_if_running, wait};
 use crate::stream::TcpStream;
 use crate::tcp::End;
 
@@ -65,7 +65,7 @@ impl TcpListener {
             if let Some(connection) = listener.ready.pop_front() {
                 return Poll::Ready(kernel.handle(End { connection, side: 1 }));
             }
-            listener.waker = Some(cx.waker().clone());
+            wait(&mut listener.wakers, cx.waker());
             kernel.waiting("accept", u64::from(port));
             Poll::Pending
         });
@@ -101,7 +101,7 @@ impl Drop for TcpListener {
 impl Kernel {
     fn listen(&mut self, process: Process, address: SocketAddr) -> io::Result<SocketAddr> {
         let local = self.bind_address(process.node, address, |host, port| host.listeners.contains_key(&port))?;
-        let listener = Listener { process, address: local, ready: VecDeque::new(), waker: None };
+        let listener = Listener { process, address: local, ready: VecDeque::new(), wakers: Vec::new() };
         self.host(process.node).listeners.insert(local.port(), listener);
         Ok(local)
     }

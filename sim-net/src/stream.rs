@@ -152,16 +152,6 @@ pub struct OwnedReadHalf(Arc<TcpStream>);
 #[derive(Debug)]
 pub struct OwnedWriteHalf(Arc<TcpStream>);
 
-impl Drop for OwnedReadHalf {
-    fn drop(&mut self) {
-        act_if_running(|kernel| {
-            if let Ok(end) = kernel.end(self.0.handle) {
-                kernel.shut_read(end);
-            }
-        });
-    }
-}
-
 impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
         act_if_running(|kernel| {

@@ -13,10 +13,11 @@ use std::task::{Poll, Waker};
 use sim_core::NodeId;
 use sim_core::device::{self, Down, Process, emit};
 use sim_core::event::EventKind;
+use sim_core::hash::hash_message;
 use slab::Slab;
 
 use crate::address::{node_at, own_ip};
-use crate::kernel::{Due, Kernel, receives};
+use crate::kernel::{Due, Host, Kernel, receives};
 use crate::link::{LinkId, name};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -101,8 +102,9 @@ struct Socket {
     /// When the news of bytes that the peer has read comes back.
     credits: VecDeque<(u64, usize)>,
     window_scheduled: bool,
+    /// Since when no news came through to a writer that waits for it.
+    deaf_since: Option<u64>,
     sent_fin: bool,
-    read_shut: bool,
     /// The program let go of it.
     released: bool,
     /// The machine lost power, and nothing of it is left.
@@ -120,7 +122,10 @@ enum Phase {
     Answered {
         tries: u32,
     },
-    Refused,
+    /// The reset that answers the SYN is on its way.
+    Refused {
+        tries: u32,
+    },
     NoHost,
     Open,
 }
@@ -152,8 +157,8 @@ impl Socket {
             outstanding: 0,
             credits: VecDeque::new(),
             window_scheduled: false,
+            deaf_since: None,
             sent_fin: false,
-            read_shut: false,
             released: false,
             forgotten: false,
             broken: false,
@@ -190,10 +195,13 @@ impl Connections {
     }
 }
 
-fn keep(slot: &mut Option<Waker>, waker: &Waker) {
-    if !slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-        *slot = Some(waker.clone());
+/// Remembers whom to wake. Whoever is no longer to be woken is returned, and woken all the same once nothing is borrowed:
+/// dropping a waker may run code of a user.
+fn keep(slot: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    if slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+        return None;
     }
+    slot.replace(waker.clone())
 }
 
 // Opening.
@@ -202,7 +210,9 @@ impl Kernel {
     pub(crate) fn connect(&mut self, process: Process, to: SocketAddr) -> io::Result<Handle> {
         let node = process.node;
         let there = node_at(node, to.ip());
-        let port = self.ephemeral_port(node, |host, port| host.listeners.contains_key(&port))?;
+        let taken = |host: &Host, port| host.listeners.contains_key(&port) || host.outgoing.contains(&(port, to));
+        let port = self.ephemeral_port(node, taken)?;
+        self.host(node).outgoing.insert((port, to));
         let local = SocketAddr::new(own_ip(node, to.ip()), port);
         let (out, back) = (self.links.id(node, there.unwrap_or(node)), self.links.id(there.unwrap_or(node), node));
         let nobody = Process { node: there.unwrap_or(node), ..process };
@@ -218,7 +228,7 @@ impl Kernel {
         // The server's socket exists from the answer on.
         self.connections.get(connection).sockets[1].released = true;
         let wait = if there.is_some() { self.links.get(out).latency() } else { NO_HOST };
-        self.at(device::now() + wait, Due::Handshake(connection));
+        self.at(device::now().saturating_add(wait), Due::Handshake(connection));
         Ok(self.handle(End { connection, side: 0 }))
     }
 
@@ -243,7 +253,7 @@ impl Kernel {
         if connection.phase == Phase::Open {
             return Poll::Ready(Ok(()));
         }
-        keep(&mut connection.connector, waker);
+        self.wakes.extend(keep(&mut connection.connector, waker));
         self.waiting("connect", u64::from(end.number()));
         Poll::Pending
     }
@@ -255,7 +265,7 @@ impl Kernel {
         match connection.phase {
             _ if client_gone => self.free_if_idle(slot),
             Phase::NoHost => self.connect_fails(slot, io::ErrorKind::HostUnreachable),
-            Phase::Refused => self.connect_fails(slot, io::ErrorKind::ConnectionRefused),
+            Phase::Refused { tries } => self.refusal_arrives(slot, tries),
             Phase::Connecting { tries } => self.syn_arrives(slot, tries),
             Phase::Answered { tries } => self.answer_arrives(slot, tries),
             Phase::Open => {}
@@ -265,7 +275,7 @@ impl Kernel {
     fn schedule_handshake(&mut self, slot: u32, after: u64, phase: Phase) {
         let connection = self.connections.get(slot);
         (connection.phase, connection.handshake_scheduled) = (phase, true);
-        self.at(device::now() + after, Due::Handshake(slot));
+        self.at(device::now().saturating_add(after), Due::Handshake(slot));
     }
 
     fn syn_lost(&mut self, slot: u32, tries: u32) {
@@ -293,7 +303,7 @@ impl Kernel {
             }
             None => {
                 let latency = self.links.get(back).latency();
-                self.schedule_handshake(slot, latency, Phase::Refused);
+                self.schedule_handshake(slot, latency, Phase::Refused { tries });
             }
         }
     }
@@ -307,6 +317,14 @@ impl Kernel {
         connection.phase = Phase::Open;
         self.wakes.extend(connection.connector.take());
         self.send(End { connection: slot, side: 0 }, Payload::Established);
+    }
+
+    fn refusal_arrives(&mut self, slot: u32, tries: u32) {
+        let back = self.connections.get(slot).sockets[1].link;
+        if self.is_blocked(back) || self.links.get(back).loses() {
+            return self.syn_lost(slot, tries);
+        }
+        self.connect_fails(slot, io::ErrorKind::ConnectionRefused);
     }
 
     fn connect_fails(&mut self, slot: u32, error: io::ErrorKind) {
@@ -328,8 +346,8 @@ impl Kernel {
             return false;
         }
         listener.ready.push_back(end.connection);
-        let waker = listener.waker.take();
-        self.wakes.extend(waker);
+        let wakers = std::mem::take(&mut listener.wakers);
+        self.wakes.extend(wakers);
         self.connections.socket(end).released = false;
         true
     }
@@ -348,12 +366,7 @@ impl Kernel {
         let now = device::now();
         let socket = self.connections.socket(end);
         let link = self.links.get(socket.link);
-        let mut arrives = now + link.latency();
-        let mut timeout = RTO_MIN;
-        while link.loses() && timeout <= RTO_MAX {
-            arrives += timeout;
-            timeout *= 2;
-        }
+        let mut arrives = now.saturating_add(link.latency());
         if let Some(last) = socket.wire.back() {
             arrives = arrives.max(last.arrives);
         }
@@ -364,26 +377,31 @@ impl Kernel {
         }
     }
 
-    /// Sends a reset from `end`, and nothing else that was still to be sent.
+    /// Sends a reset from `end` after what is on the wire; what would have to be sent again is not.
     fn send_reset(&mut self, end: End) {
-        self.connections.socket(end).wire.clear();
+        let socket = self.connections.socket(end);
+        if socket.stall.take().is_some() {
+            socket.wire.clear();
+        }
         self.send(end, Payload::Reset);
     }
 
     pub(crate) fn segment_due(&mut self, end: End) {
         let now = device::now();
-        let socket = self.connections.socket(end);
-        let link = socket.link;
-        let due = socket.wire.front().is_some_and(|segment| segment.arrives <= now);
-        let mut stalled = due && self.is_blocked(link);
-        while !stalled {
-            let socket = self.connections.socket(end);
-            socket.stall = None;
-            let Some(segment) = socket.wire.pop_front_if(|segment| segment.arrives <= now) else { break };
+        let link = self.connections.socket(end).link;
+        let mut stalled = false;
+        while self.connections.socket(end).wire.front().is_some_and(|segment| segment.arrives <= now) {
+            if self.is_blocked(link) || self.links.get(link).loses() {
+                stalled = true;
+                break;
+            }
+            let Some(segment) = self.connections.socket(end).wire.pop_front() else { break };
             if let Some(again) = self.arrive(end, segment.payload) {
                 self.connections.socket(end).wire.push_front(Segment { arrives: now, payload: again });
                 stalled = true;
+                break;
             }
+            self.connections.socket(end).stall = None;
         }
         // Until here the connection counted as busy, so that nothing above freed it.
         self.connections.socket(end).wire_scheduled = false;
@@ -408,7 +426,8 @@ impl Kernel {
         let now = device::now();
         let connection = self.connections.get(end.connection);
         let socket = &mut connection.sockets[end.side];
-        if socket.forgotten {
+        // A machine without power sends nothing again, and nobody sends a reset again (RFC 9293, 3.10.7).
+        if socket.forgotten || socket.wire.front().is_some_and(|segment| matches!(segment.payload, Payload::Reset)) {
             socket.wire.clear();
             return self.free_if_idle(end.connection);
         }
@@ -428,14 +447,14 @@ impl Kernel {
         let connection = self.connections.get(end.connection);
         let socket = &mut connection.sockets[peer.side];
         let node = socket.process.node;
-        let (kind, size) = match &payload {
-            Payload::Data(bytes) => (0, bytes.len() as u64),
-            Payload::Established => (1, 0),
-            Payload::Fin => (2, 0),
-            Payload::Reset => (3, 0),
+        let (kind, size, content) = match &payload {
+            Payload::Data(bytes) => (0, bytes.len() as u64, hash_message(bytes)),
+            Payload::Established => (1, 0, 0),
+            Payload::Fin => (2, 0, 0),
+            Payload::Reset => (3, 0, 0),
         };
         let (from, to) = (connection.sockets[end.side].address, connection.sockets[peer.side].address);
-        emit(node, DELIVER, &[u64::from(end.number()), kind, size], || {
+        emit(node, DELIVER, &[u64::from(end.number()), kind, size, content], || {
             let what = ["", "SYN done, ", "FIN, ", "RST, "][kind as usize];
             format!("{from} -> {to}: {what}{size} bytes")
         });
@@ -448,7 +467,7 @@ impl Kernel {
                 }
             }
             Payload::Data(_) | Payload::Fin if socket.broken => {}
-            Payload::Data(_) if socket.forgotten || socket.released || socket.read_shut => {
+            Payload::Data(_) if socket.forgotten || socket.released => {
                 socket.broken = true;
                 self.send_reset(peer);
             }
@@ -469,6 +488,9 @@ impl Kernel {
     fn breaks(&mut self, end: End, error: io::ErrorKind) {
         let socket = self.connections.socket(end);
         if !socket.broken {
+            // Who has read to the end learns of a reset only when writing (Linux, tcp_reset).
+            let ended = socket.end_of_stream && error == io::ErrorKind::ConnectionReset;
+            let error = if ended { io::ErrorKind::BrokenPipe } else { error };
             (socket.broken, socket.error) = (true, Some(error));
         }
         socket.wire.clear();
@@ -502,13 +524,16 @@ impl Kernel {
             self.acknowledge(end, total);
             return Poll::Ready(Ok(total));
         }
+        if socket.end_of_stream {
+            return Poll::Ready(Ok(0));
+        }
         if let Some(error) = socket.error.take() {
             return Poll::Ready(Err(error.into()));
         }
-        if socket.end_of_stream || socket.broken || socket.read_shut {
+        if socket.broken {
             return Poll::Ready(Ok(0));
         }
-        keep(&mut socket.reader, waker);
+        self.wakes.extend(keep(&mut socket.reader, waker));
         self.waiting("read", u64::from(end.number()));
         Poll::Pending
     }
@@ -516,7 +541,7 @@ impl Kernel {
     /// Lets the window of the other end open by what was read here, once the news has travelled.
     fn acknowledge(&mut self, end: End, bytes: usize) {
         let link = self.connections.socket(end).link;
-        let at = device::now() + self.links.get(link).latency();
+        let at = device::now().saturating_add(self.links.get(link).latency());
         let peer = end.peer();
         let socket = self.connections.socket(peer);
         match socket.credits.back_mut() {
@@ -546,19 +571,23 @@ impl Kernel {
     }
 
     pub(crate) fn window_due(&mut self, end: End) {
+        let now = device::now();
+        let news = self.connections.socket(end.peer()).link;
+        let blocked = self.is_blocked(news);
         let socket = self.connections.socket(end);
         socket.window_scheduled = false;
-        let news = self.connections.socket(end.peer()).link;
-        if self.is_blocked(news) {
-            // Lost on the way; the peer says it again when the sender probes.
-            let socket = self.connections.socket(end);
-            let again = device::now() + RTO_MIN;
-            socket.credits.iter_mut().for_each(|(at, _)| *at = (*at).max(again));
-            return self.schedule_window(end);
+        if !blocked || socket.writer.is_none() {
+            socket.deaf_since = None;
+            self.wakes.extend(socket.writer.take());
+            return self.free_if_idle(end.connection);
         }
-        let socket = self.connections.socket(end);
-        self.wakes.extend(socket.writer.take());
-        self.free_if_idle(end.connection);
+        if now - *socket.deaf_since.get_or_insert(now) > GIVE_UP {
+            return self.breaks(end, io::ErrorKind::TimedOut);
+        }
+        // The news is lost on the way; the peer says it again when the sender probes.
+        let again = now + RTO_MIN;
+        socket.credits.iter_mut().for_each(|(at, _)| *at = (*at).max(again));
+        self.schedule_window(end);
     }
 
     pub(crate) fn poll_write(&mut self, end: End, bytes: &[u8], waker: &Waker) -> Poll<io::Result<usize>> {
@@ -579,7 +608,7 @@ impl Kernel {
         let socket = self.connections.socket(end);
         let room = window.saturating_sub(socket.outstanding);
         if room == 0 {
-            keep(&mut socket.writer, waker);
+            self.wakes.extend(keep(&mut socket.writer, waker));
             self.schedule_window(end);
             self.waiting("write", u64::from(end.number()));
             return Poll::Pending;
@@ -602,10 +631,6 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn shut_read(&mut self, end: End) {
-        self.connections.socket(end).read_shut = true;
-    }
-
     /// The addresses of an end: its own and the peer's.
     pub(crate) fn addresses(&mut self, end: End) -> (SocketAddr, SocketAddr) {
         let sockets = &self.connections.get(end.connection).sockets;
@@ -625,7 +650,7 @@ impl Kernel {
         socket.released = true;
         let unread = !socket.inbox.is_empty();
         socket.inbox.clear();
-        drop((socket.reader.take(), socket.writer.take()));
+        self.wakes.extend([socket.reader.take(), socket.writer.take()].into_iter().flatten());
         if connection.phase != Phase::Open || connection.sockets[end.side].broken {
             return self.free_if_idle(end.connection);
         }
@@ -634,6 +659,7 @@ impl Kernel {
             self.send_reset(end);
         } else {
             self.shut_write(end);
+            self.free_if_idle(end.connection);
         }
     }
 
@@ -641,7 +667,9 @@ impl Kernel {
         let mut ends = Vec::new();
         for (slot, connection) in &self.connections.slab {
             for (side, socket) in connection.sockets.iter().enumerate() {
-                if socket.process.node == node && !socket.released && !socket.forgotten {
+                // What a process let go of is the kernel's to finish, until the power goes.
+                let held = !socket.released || (how == Down::PowerLoss && connection.phase == Phase::Open);
+                if socket.process.node == node && held && !socket.forgotten {
                     ends.push(End { connection: slot as u32, side });
                 }
             }
@@ -667,7 +695,7 @@ impl Kernel {
         if socket.stall.is_some() {
             socket.wire.clear();
         }
-        drop((socket.reader.take(), socket.writer.take()));
+        self.wakes.extend([socket.reader.take(), socket.writer.take()].into_iter().flatten());
         self.free_if_idle(end.connection);
     }
 
@@ -675,7 +703,9 @@ impl Kernel {
     fn free_if_idle(&mut self, slot: u32) {
         let Some(connection) = self.connections.slab.get(slot as usize) else { return };
         if !connection.handshake_scheduled && connection.sockets.iter().all(Socket::is_idle) {
-            self.connections.slab.remove(slot as usize);
+            let [client, server] = self.connections.slab.remove(slot as usize).sockets;
+            let host = self.host(client.process.node);
+            host.outgoing.remove(&(client.address.port(), server.address));
         }
     }
 

@@ -8,15 +8,21 @@ use std::task::{Poll, Waker};
 
 use sim_core::device::{self, Process, emit};
 use sim_core::event::EventKind;
+use sim_core::hash::hash_message;
 
 use crate::address::{ToSocketAddrs, node_at, own_ip};
-use crate::kernel::{Datagram, DatagramSocket, Due, Kernel, act, act_if_running, receives};
+use crate::kernel::{Datagram, DatagramSocket, Due, Kernel, act, act_if_running, receives, wait};
 
 const DELIVER: EventKind = EventKind::new("udp.deliver");
 const LOST: EventKind = EventKind::new("udp.lost");
 
 /// The longest datagram: what fits an IP packet (RFC 768).
 const LONGEST: usize = 65_507;
+
+/// What a datagram takes of a socket's buffer: its bytes, and what a kernel keeps beside them.
+fn charge(bytes: &[u8]) -> usize {
+    bytes.len() + 256
+}
 
 /// Sends and receives datagrams. They may be lost, and never wait for a receiver.
 #[derive(Debug)]
@@ -144,7 +150,7 @@ fn first(to: impl ToSocketAddrs) -> io::Result<SocketAddr> {
 impl Kernel {
     fn bind_datagram(&mut self, process: Process, address: SocketAddr) -> io::Result<(usize, SocketAddr)> {
         let local = self.bind_address(process.node, address, |host, port| host.datagram_ports.contains_key(&port))?;
-        let socket = DatagramSocket { process, local, inbox: VecDeque::new(), inbox_bytes: 0, waker: None };
+        let socket = DatagramSocket { process, local, inbox: VecDeque::new(), inbox_bytes: 0, wakers: Vec::new() };
         let slot = self.datagram_sockets.insert(socket);
         self.host(process.node).datagram_ports.insert(local.port(), slot);
         Ok((slot, local))
@@ -157,7 +163,7 @@ impl Kernel {
         if link.loses() || link.is_cut() {
             return emit(process.node, LOST, &[u64::from(to.port())], || format!("{from} -> {to}"));
         }
-        let arrives = device::now() + link.latency();
+        let arrives = device::now().saturating_add(link.latency());
         let mut data = self.buffers.pop().unwrap_or_default();
         data.clear();
         data.extend_from_slice(bytes);
@@ -168,7 +174,7 @@ impl Kernel {
     pub(crate) fn datagram_due(&mut self, slot: u32) {
         let Datagram { from, to, link, bytes } = self.datagrams.remove(slot as usize);
         let node = self.links.get(link).to;
-        let (size, limit) = (bytes.len(), self.options.udp_buffer);
+        let (size, limit, content) = (charge(&bytes), self.options.udp_buffer, hash_message(&bytes));
         let socket = match self.is_blocked(link) {
             true => None,
             false => self.host(node).datagram_ports.get(&to.port()).copied(),
@@ -178,9 +184,10 @@ impl Kernel {
             None => emit(node, LOST, &[u64::from(to.port())], || format!("{from} -> {to}")),
             Some(socket) => {
                 socket.inbox_bytes += size;
+                let length = bytes.len();
                 socket.inbox.push_back((from, bytes));
-                self.wakes.extend(socket.waker.take());
-                emit(node, DELIVER, &[u64::from(to.port()), size as u64], || format!("{from} -> {to}: {size} bytes"));
+                self.wakes.append(&mut socket.wakers);
+                emit(node, DELIVER, &[u64::from(to.port()), content], || format!("{from} -> {to}: {length} bytes"));
             }
         }
     }
@@ -194,17 +201,18 @@ impl Kernel {
     ) -> Poll<(usize, SocketAddr)> {
         let socket = &mut self.datagram_sockets[slot];
         while let Some((from, bytes)) = socket.inbox.pop_front() {
-            socket.inbox_bytes -= bytes.len();
+            socket.inbox_bytes -= charge(&bytes);
+            if only_from.is_some_and(|only| only != from) {
+                continue;
+            }
             let length = bytes.len().min(buffer.len());
             buffer[..length].copy_from_slice(&bytes[..length]);
             if self.buffers.len() < 64 {
                 self.buffers.push(bytes);
             }
-            if only_from.is_none_or(|only| only == from) {
-                return Poll::Ready((length, from));
-            }
+            return Poll::Ready((length, from));
         }
-        socket.waker = Some(waker.clone());
+        wait(&mut socket.wakers, waker);
         let port = u64::from(socket.local.port());
         self.waiting("datagram", port);
         Poll::Pending
