@@ -163,9 +163,18 @@ impl Settings {
 fn limits_from_environment() -> Result<Limits, String> {
     let default = Limits::default();
     Ok(Limits {
-        run: number("SIM_WALL_LIMIT")?.map_or(default.run, Duration::from_secs),
-        poll: number("SIM_POLL_LIMIT")?.map_or(default.poll, Duration::from_secs),
+        run: seconds("SIM_WALL_LIMIT")?.unwrap_or(default.run),
+        poll: seconds("SIM_POLL_LIMIT")?.unwrap_or(default.poll),
     })
+}
+
+/// A length of real time: a second to a year.
+fn seconds(name: &str) -> Result<Option<Duration>, String> {
+    match number(name)? {
+        Some(seconds @ 1..=31_536_000) => Ok(Some(Duration::from_secs(seconds))),
+        Some(seconds) => Err(format!("{name}={seconds}: expected 1 to 31536000 seconds")),
+        None => Ok(None),
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

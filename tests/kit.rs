@@ -1,7 +1,6 @@
 //! What the rooms share: this very executable as a server of runs, and as a test harness.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use sim::Report;
 use sim_host::watch::Limits;
@@ -13,10 +12,14 @@ pub(crate) fn worker() -> Worker {
     Worker::start(&std::env::current_exe().unwrap(), None).unwrap().expect("this executable serves runs")
 }
 
-/// Has one run made, with a second of real time for a poll.
+/// Has one run made.
 pub(crate) fn run(worker: &mut Worker, test: &str, seed: u64) -> Report {
-    let limits = Limits { poll: Duration::from_secs(1), ..Limits::default() };
-    worker.run(&Request { test: test.into(), seed, record: false, limits })
+    worker.run(&Request { test: test.into(), seed, record: false, limits: Limits::default() })
+}
+
+/// Has one run made and kept in words.
+pub(crate) fn record(worker: &mut Worker, test: &str, seed: u64) -> Report {
+    worker.run(&Request { test: test.into(), seed, record: true, limits: Limits::default() })
 }
 
 /// Runs a test of this executable as `cargo test` does, with more in the environment.

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sim::{Units, current_node, device};
 use sim_host::watch::Limits;
 use sim_host::worker::Worker;
-use sim_host::zygote::Request;
 
 type Row = (&'static str, fn() -> String);
 
@@ -89,8 +88,7 @@ struct Observed {
 }
 
 fn ask(worker: &mut Worker, seed: u64) -> Answers {
-    let request = Request { test: "leaks::rows".into(), seed, record: true, limits: Limits::default() };
-    let report = worker.run(&request);
+    let report = super::kit::record(worker, "leaks::rows", seed);
     assert!(report.passed(), "{}", report.render(&[]));
     let notes = report.log.unwrap().into_iter().filter(|event| event.kind == "leak");
     notes.map(|event| event.text.split_once(" = ").map(|(row, answer)| (row.into(), answer.into())).unwrap()).collect()

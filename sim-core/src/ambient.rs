@@ -4,8 +4,10 @@
 //! a simulation, also on a thread that is just being torn down.
 
 use crate::choice::Stream;
+use crate::life::NodeState;
+use crate::node::NodeId;
 use crate::outcome::{Failure, Outcome, Report};
-use crate::world;
+use crate::world::{self, World};
 
 /// Whether a simulation runs on this thread.
 #[inline]
@@ -20,31 +22,41 @@ const LONGEST_UPTIME: u64 = 1 << 50;
 /// that the seed decides. Programs that seed themselves from this clock are random, as they expect to be.
 pub fn monotonic_ns() -> Option<u64> {
     world::try_with(|world| {
-        world.pay_for_read();
-        let node = world.current_node();
-        let state = &mut world.nodes.borrow_mut()[node];
-        let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
-        *state.uptime.get_or_insert_with(draw) + state.clock.local(world.now())
+        read_clock(world, |world, node, state| {
+            let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
+            *state.uptime.get_or_insert_with(draw) + state.clock.local(world.now())
+        })
     })
 }
 
 /// The wall clock of the current node, in nanoseconds since the Unix epoch.
 pub fn wall_ns() -> Option<u64> {
-    world::try_with(|world| {
-        world.pay_for_read();
-        world.nodes.borrow()[world.current_node()].clock.wall(world.now())
-    })
+    world::try_with(|world| read_clock(world, |world, _, state| state.clock.wall(world.now())))
+}
+
+/// Reads a clock of the current node. Whoever asks while the core itself looks at nodes (an allocator with a clock, in the
+/// middle of an allocation of ours) gets the true time: an answer that never panics.
+fn read_clock(world: &World, read: impl FnOnce(&World, NodeId, &mut NodeState) -> u64) -> u64 {
+    let node = world.current_node();
+    match world.nodes.try_borrow_mut() {
+        Ok(mut nodes) => {
+            world.pay_for_read();
+            read(world, node, &mut nodes[node])
+        }
+        Err(_) => world.now(),
+    }
 }
 
 /// Fills `buffer` with the randomness that the operating system of the current node gives.
 pub fn entropy(buffer: &mut [u8]) -> bool {
     let filled = world::try_with(|world| {
         let node = world.current_node();
-        let mut nodes = world.nodes.borrow_mut();
-        let draws = nodes[node]
-            .entropy
-            .get_or_insert_with(|| Box::new(world.choices.stream(Stream::ENTROPY, u64::from(node.0))));
-        draws.fill(buffer);
+        let fresh = || Box::new(world.choices.stream(Stream::ENTROPY, u64::from(node.0)));
+        match world.nodes.try_borrow_mut() {
+            Ok(mut nodes) => nodes[node].entropy.get_or_insert_with(fresh).fill(buffer),
+            // As with clocks: asked in the middle of our own work, by an allocator perhaps.
+            Err(_) => world.choices.stream(Stream::ENTROPY, world.now() ^ u64::MAX).fill(buffer),
+        }
     });
     filled.is_some()
 }

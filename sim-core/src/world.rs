@@ -145,7 +145,8 @@ impl World {
         self.log.borrow_mut().note(self.now(), node.0, kind, fields);
         let recording = self.log.borrow().is_recording();
         if recording {
-            let (name, text) = (self.nodes.borrow()[node].name.to_string(), text());
+            let text = text();
+            let name = self.nodes.borrow()[node].name.to_string();
             self.log.borrow_mut().describe(self.now(), name, kind, text);
         }
     }

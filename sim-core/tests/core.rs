@@ -523,3 +523,256 @@ fn a_simulation_inside_a_simulation_is_refused() {
     });
     assert!(report.message.contains("a second simulation was started inside"), "{}", report.message);
 }
+
+#[test]
+fn power_lost_after_a_crash_is_lost_all_the_same() {
+    let report = run(1, || async {
+        node("n").start(std::future::pending::<()>);
+        faults().at(1.secs(), crash("n")).at(2.secs(), power_loss("n"));
+        sleep(3.secs()).await;
+    });
+    assert!(report.passed(), "{}", report.message);
+}
+
+#[test]
+fn a_fault_that_changes_nothing_has_not_fired() {
+    let report = run(1, || async {
+        node("n").start(std::future::pending::<()>);
+        faults().at(1.secs(), power_loss("n")).at(2.secs(), crash("n"));
+        sleep(3.secs()).await;
+    });
+    assert_eq!(report.outcome, Outcome::Vacuous);
+    assert!(report.message.contains("never fired: crash n"), "{}", report.message);
+}
+
+#[test]
+fn overlapping_faults_keep_a_node_down_until_the_last_is_over() {
+    passes(|| async {
+        node("n").start(std::future::pending::<()>);
+        faults().at(1.secs(), crash("n").lasting(2.secs())).at(2.secs(), power_loss("n").lasting(10.secs()));
+        sleep(11.secs()).await;
+        assert!(!node("n").is_up());
+        sleep(2.secs()).await;
+        assert!(node("n").is_up());
+    });
+}
+
+#[test]
+fn overlapping_pauses_end_with_the_last() {
+    passes(|| async {
+        let (seen, written) = list();
+        node("n").start(move || {
+            let written = written.clone();
+            async move {
+                let mut ticks = interval(1.secs());
+                loop {
+                    written.borrow_mut().push(time::elapsed().as_secs());
+                    ticks.tick().await;
+                    sleep(900.ms()).await;
+                }
+            }
+        });
+        faults().at(1500.ms(), pause("n").lasting(1.secs()));
+        faults().at(2.secs(), pause("n").lasting(4.secs()).may_miss());
+        sleep(8.secs()).await;
+        assert!(!seen.borrow().iter().any(|second| (3..6).contains(second)), "{:?}", seen.borrow());
+    });
+}
+
+#[test]
+fn what_the_dead_say_when_they_fall_is_no_failure() {
+    passes(|| async {
+        node("n").start(|| async {
+            node("n").crash();
+            panic!("the disk of a dead process answers with an error");
+        });
+        sleep(1.secs()).await;
+        assert!(!node("n").is_up());
+    });
+}
+
+#[test]
+fn a_task_may_panic_where_its_node_lets_it() {
+    passes(|| async {
+        node("n").on_panic(OnPanic::EndTask);
+        let fallen = node("n").spawn(async { panic!("only me") });
+        assert!(fallen.await.unwrap_err().is_panic());
+        assert!(node("n").is_up());
+    });
+}
+
+#[test]
+fn a_panic_takes_down_a_node_that_says_so() {
+    passes(|| async {
+        node("n").on_panic(OnPanic::Crash).start(|| async { panic!("all of us") });
+        sleep(1.secs()).await;
+        assert!(!node("n").is_up());
+    });
+}
+
+#[test]
+fn the_dead_reach_no_other_node() {
+    struct Revenge;
+    impl Drop for Revenge {
+        fn drop(&mut self) {
+            node("b").crash();
+            drop(node("b").spawn(async { node("b").crash() }));
+            faults().at(0.secs(), crash("b"));
+        }
+    }
+    passes(|| async {
+        node("b").start(std::future::pending::<()>);
+        node("a").start(|| async {
+            let _revenge = Revenge;
+            std::future::pending::<()>().await
+        });
+        sleep(1.ms()).await;
+        node("a").crash();
+        sleep(1.secs()).await;
+        assert!(node("b").is_up());
+    });
+}
+
+#[test]
+fn a_main_that_restarts_its_node_has_not_returned() {
+    passes(|| async {
+        let lives = Rc::new(Cell::new(0));
+        let life = lives.clone();
+        node("n").start(move || {
+            life.set(life.get() + 1);
+            let first = life.get() == 1;
+            async move {
+                if first {
+                    node("n").restart();
+                } else {
+                    sleep(5.secs()).await;
+                }
+            }
+        });
+        node("n").join().await;
+        assert_eq!((lives.get(), time::elapsed()), (2, 5.secs()));
+    });
+}
+
+#[test]
+fn captures_of_a_main_may_look_at_the_clock_when_they_go() {
+    struct Clocked;
+    impl Drop for Clocked {
+        fn drop(&mut self) {
+            let _ = Instant::now();
+        }
+    }
+    passes(|| async {
+        for _ in 0..2 {
+            let clocked = Clocked;
+            node("n").start(move || {
+                let _ = &clocked;
+                std::future::pending::<()>()
+            });
+            sleep(1.ms()).await;
+            node("n").crash();
+        }
+    });
+}
+
+#[test]
+fn handles_of_an_ended_simulation_reach_nothing_in_the_next() {
+    let kept = Rc::new(RefCell::new(None));
+    let keeps = kept.clone();
+    let first = run(1, || async move {
+        keeps.replace(Some(spawn(async { 1 })));
+        sleep(1.ms()).await;
+    });
+    assert!(first.passed());
+    passes(|| async move {
+        let task = spawn(async { 2 });
+        sleep(1.ms()).await;
+        drop(kept.take());
+        assert_eq!(task.await, Ok(2));
+    });
+}
+
+#[test]
+fn ticks_that_nobody_waited_for_are_made_up_for_delayed_or_skipped() {
+    use sim_core::time::MissedTickBehavior::{Burst, Delay, Skip};
+    for (behavior, expected) in
+        [(Burst, [0, 35, 35, 35, 40]), (Delay, [0, 35, 45, 55, 65]), (Skip, [0, 35, 40, 50, 60])]
+    {
+        passes(move || async move {
+            let start = time::elapsed();
+            let mut ticks = interval(10.ms());
+            ticks.set_missed_tick_behavior(behavior);
+            let mut seen = Vec::new();
+            for round in 0..5 {
+                ticks.tick().await;
+                seen.push((time::elapsed() - start).as_millis());
+                if round == 0 {
+                    sleep(35.ms()).await;
+                }
+            }
+            assert_eq!(seen, expected, "{behavior:?}");
+        });
+    }
+}
+
+#[test]
+fn a_wall_clock_drifts_and_the_monotonic_one_does_not() {
+    passes(|| async {
+        node("n").clock().drift_ppm(1_000);
+        let drifted = node("n").spawn(async {
+            let (wall, monotonic) = (time::wall_clock(), Instant::now());
+            sleep(1000.secs()).await;
+            (time::wall_clock().duration_since(wall).unwrap(), monotonic.elapsed())
+        });
+        assert_eq!(drifted.await.unwrap(), (1001.secs(), 1000.secs()));
+    });
+}
+
+#[test]
+fn a_shuffle_keeps_what_it_moves() {
+    passes(|| async {
+        let mut items: Vec<u32> = (0..50).collect();
+        random().shuffle(&mut items);
+        assert_ne!(items, (0..50).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_sleep_that_is_polled_again_wakes_its_latest_waiter() {
+    passes(|| async {
+        let mut slept = Box::pin(sleep(1.secs()));
+        assert!(timeout(10.ms(), &mut slept).await.is_err());
+        spawn(slept).await.unwrap();
+        assert_eq!(time::elapsed(), 1.secs());
+    });
+}
+
+#[test]
+fn a_detached_task_leaves_nothing_and_a_paused_node_can_crash() {
+    passes(|| async {
+        drop(spawn(sleep(1.ms())));
+        let n = node("n").start(|| sleep(10.secs()));
+        sleep(1.ms()).await;
+        n.pause();
+        n.crash();
+        n.restart();
+        n.join().await;
+        assert_eq!(time::elapsed().as_secs(), 10);
+    });
+}
+
+#[test]
+fn ten_thousand_restarts_leave_no_task_behind() {
+    passes(|| async {
+        let n = node("n").start(|| async {
+            spawn(std::future::pending::<()>());
+            std::future::pending::<()>().await
+        });
+        for _ in 0..10_000 {
+            sleep(1.us()).await;
+            n.restart();
+        }
+    });
+}

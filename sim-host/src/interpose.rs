@@ -3,7 +3,6 @@
 //! Each acts on the simulation while one runs on the calling thread, and makes the real system call otherwise. What the
 //! simulation cannot answer yet (a real sleep, a thread, a socket) is reported as a leak by [`crate::leak`].
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -136,11 +135,6 @@ extern "C" fn sched_getaffinity(process: pid_t, size: size_t, set: *mut cpu_set_
     0
 }
 
-thread_local! {
-    /// Descriptors of `/dev/urandom` that were opened inside a simulation; one bit each, the first 64 only.
-    static RANDOM_FILES: Cell<u64> = const { Cell::new(0) };
-}
-
 fn is_random_file(path: *const c_char) -> bool {
     if path.is_null() || !ambient::is_simulated() {
         return false;
@@ -150,18 +144,33 @@ fn is_random_file(path: *const c_char) -> bool {
     path == c"/dev/urandom" || path == c"/dev/random"
 }
 
+/// So much can be read from an open `/dev/urandom`; then comes its end.
+const RANDOM_FILE: usize = 64 << 10;
+
+/// A file with the simulation's entropy in it, in place of `/dev/urandom`.
+fn open_random(flags: c_int) -> c_int {
+    let mut content = vec![0u8; RANDOM_FILE];
+    ambient::entropy(&mut content);
+    // SAFETY: a name that ends in a zero byte, a descriptor of our own, and a buffer that is as long as said.
+    unsafe {
+        let file = call(libc::SYS_memfd_create, [c"urandom".as_ptr() as usize, 0, 0, 0, 0, 0]) as c_int;
+        if file >= 0 {
+            call(libc::SYS_pwrite64, [file as usize, content.as_ptr() as usize, RANDOM_FILE, 0, 0, 0]);
+            if flags & libc::O_CLOEXEC != 0 {
+                call(libc::SYS_fcntl, [file as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize, 0, 0, 0]);
+            }
+        }
+        file
+    }
+}
+
 /// The one that all of the C library's open functions end in.
 fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    let random = is_random_file(path);
-    let real = if random { c"/dev/null".as_ptr() } else { path };
-    // SAFETY: the caller's arguments, but for a path that is ours and ends in a zero byte.
-    let file = unsafe {
-        call(libc::SYS_openat, [directory as usize, real as usize, flags as usize, mode as usize, 0, 0]) as c_int
-    };
-    if random && (0..64).contains(&file) {
-        RANDOM_FILES.with(|files| files.set(files.get() | 1 << file));
+    if is_random_file(path) {
+        return open_random(flags);
     }
-    file
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_openat, [directory as usize, path as usize, flags as usize, mode as usize, 0, 0]) as c_int }
 }
 
 #[unsafe(no_mangle)]
@@ -182,29 +191,6 @@ extern "C" fn openat(directory: c_int, path: *const c_char, flags: c_int, mode: 
 #[unsafe(no_mangle)]
 extern "C" fn openat64(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
     open_at(directory, path, flags, mode)
-}
-
-fn is_marked_random(file: c_int) -> bool {
-    (0..64).contains(&file) && RANDOM_FILES.try_with(|files| files.get() & 1 << file != 0).unwrap_or(false)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn read(file: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
-    // SAFETY: read(2) demands a valid buffer.
-    if is_marked_random(file) && unsafe { simulated_entropy(buffer, length) } {
-        return length as ssize_t;
-    }
-    // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_read, [file as usize, buffer as usize, length, 0, 0, 0]) }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn close(file: c_int) -> c_int {
-    if is_marked_random(file) {
-        RANDOM_FILES.with(|files| files.set(files.get() & !(1 << file)));
-    }
-    // SAFETY: the caller's argument, handed on unchanged.
-    unsafe { call(libc::SYS_close, [file as usize, 0, 0, 0, 0, 0]) as c_int }
 }
 
 #[unsafe(no_mangle)]
@@ -238,6 +224,17 @@ extern "C" fn epoll_create1(flags: c_int) -> c_int {
 
 const RUNTIME_ADVICE: &str = "the simulation is the runtime: spawn with sim::spawn and .await instead of block_on";
 
+/// The C library's own function of a name, looked up once. `None`: it has none.
+pub(crate) fn real(name: &CStr, known: &AtomicUsize) -> Option<usize> {
+    let mut address = known.load(Ordering::Relaxed);
+    if address == 0 {
+        // SAFETY: a lookup by a name that ends in a zero byte.
+        address = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) } as usize;
+        known.store(address, Ordering::Relaxed);
+    }
+    (address != 0).then_some(address)
+}
+
 type StartRoutine = extern "C" fn(*mut c_void) -> *mut c_void;
 type PthreadCreate =
     unsafe extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, StartRoutine, *mut c_void) -> c_int;
@@ -251,18 +248,57 @@ extern "C" fn pthread_create(
 ) -> c_int {
     static REAL: AtomicUsize = AtomicUsize::new(0);
     leak::found("a real thread (pthread_create)", "use sim::spawn; its timing would differ from run to run");
-    let mut real = REAL.load(Ordering::Relaxed);
-    if real == 0 {
-        // SAFETY: a lookup by a name that ends in a zero byte.
-        real = unsafe { libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr()) } as usize;
-        REAL.store(real, Ordering::Relaxed);
-    }
-    if real == 0 {
-        return libc::ENOSYS;
-    }
+    let Some(real) = real(c"pthread_create", &REAL) else { return libc::ENOSYS };
     // SAFETY: the address is the C library's own pthread_create, whose type this is; the arguments are the caller's.
     unsafe { std::mem::transmute::<usize, PthreadCreate>(real)(thread, attributes, start, argument) }
 }
+
+const PROCESS_ADVICE: &str = "start a node of the simulation in place of a process";
+
+#[unsafe(no_mangle)]
+extern "C" fn fork() -> pid_t {
+    static REAL: AtomicUsize = AtomicUsize::new(0);
+    leak::found("a real process (fork)", PROCESS_ADVICE);
+    let Some(real) = real(c"fork", &REAL) else {
+        set_errno(libc::ENOSYS);
+        return -1;
+    };
+    // SAFETY: the address is the C library's own fork, whose type this is.
+    unsafe { std::mem::transmute::<usize, unsafe extern "C" fn() -> pid_t>(real)() }
+}
+
+type Spawn = unsafe extern "C" fn(
+    *mut c_void,
+    *const c_void,
+    *const c_void,
+    *const c_void,
+    *const c_void,
+    *const c_void,
+) -> c_int;
+
+macro_rules! spawns {
+    ($($function:ident $name:literal),*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $function(
+            process: *mut c_void,
+            path: *const c_void,
+            actions: *const c_void,
+            attributes: *const c_void,
+            arguments: *const c_void,
+            environment: *const c_void,
+        ) -> c_int {
+            static REAL: AtomicUsize = AtomicUsize::new(0);
+            leak::found(concat!("a real process (", stringify!($function), ")"), PROCESS_ADVICE);
+            let Some(real) = real($name, &REAL) else { return libc::ENOSYS };
+            // SAFETY: the address is the C library's own function of this name; both take six pointers.
+            unsafe {
+                std::mem::transmute::<usize, Spawn>(real)(process, path, actions, attributes, arguments, environment)
+            }
+        }
+    )*};
+}
+
+spawns!(posix_spawn c"posix_spawn", posix_spawnp c"posix_spawnp");
 
 /// `syscall(2)` itself, which getrandom 0.2 and the standard library's locks go through. It is variadic in C; on Linux
 /// for x86-64 and AArch64 its integer arguments are passed as those of a plain function.

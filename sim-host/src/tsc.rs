@@ -45,8 +45,9 @@ extern "C" fn on_fault(_signal: c_int, _info: *mut siginfo_t, context: *mut c_vo
     // SAFETY: with SA_SIGINFO the third argument is the interrupted thread's context, ours to change.
     let registers = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
     let at = registers[libc::REG_RIP as usize] as *const u8;
-    // SAFETY: the instruction at RIP was just being executed, so at least its first bytes are mapped; bytes beyond two
-    // are read only where the first two say that the instruction has three.
+    // SAFETY: where the fault is that of an instruction, the instruction is mapped; bytes beyond two are read only where the
+    // first two say that it has three. Where it is that of a jump to nowhere, this read faults inside the handler, and the
+    // kernel ends the process, as it would have.
     let length = unsafe {
         let two = [*at, *at.add(1)];
         if two == RDTSC {

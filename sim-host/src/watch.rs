@@ -44,7 +44,7 @@ pub fn watch(limits: Limits, run: impl FnOnce(Arc<Progress>) -> Report + Send + 
     let thread = spawned.map_err(|error| Failure::new(Outcome::Panicked, format!("no thread for the run: {error}")))?;
     let (start, mut poll_start, mut polls) = (Instant::now(), Instant::now(), 0);
     loop {
-        match waits.recv_timeout(limits.poll.min(limits.run) / 4) {
+        match waits.recv_timeout((limits.poll.min(limits.run) / 4).max(Duration::from_millis(1))) {
             Ok(report) => {
                 let _ = thread.join();
                 return Ok(report);

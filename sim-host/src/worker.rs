@@ -1,6 +1,6 @@
 //! The asking side: a child process that serves runs, one at a time.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::sync_channel;
@@ -90,8 +90,9 @@ fn read_hello(mut reports: BufReader<ChildStdout>) -> Option<(Hello, BufReader<C
     let (said, waits) = sync_channel(1);
     std::thread::Builder::new()
         .spawn(move || {
-            let mut line = String::new();
-            let hello = reports.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+            // What an initialiser of the program prints comes before.
+            let hello =
+                reports.by_ref().lines().map_while(Result::ok).find_map(|line| serde_json::from_str(&line).ok());
             let _ = said.send(hello.map(|hello| (hello, reports)));
         })
         .ok()?;

@@ -1,6 +1,6 @@
 //! A pristine process that forks one child for every seed.
 //!
-//! A process that is started with `SIM_SERVE` in its environment never reaches its `main`: before any thread exists, it
+//! A process that is started with `SIM_SERVE` in its environment never reaches its `main`: after its static initialisers it
 //! turns address randomisation off (personality(2), by executing itself once more), says which tests it has, and answers
 //! requests on its standard input with reports on its standard output, a JSON line each. Every request is run in a forked
 //! child, which differs from its siblings in nothing but the seed. An abort, a hang or an exhausted memory is the end of
@@ -71,7 +71,7 @@ pub struct TestInfo {
 const GRACE: Duration = Duration::from_secs(5);
 
 /// So much of what a program printed is kept.
-const OUTPUT_KEPT: u64 = 64 << 10;
+const OUTPUT_KEPT: usize = 64 << 10;
 
 /// Whether this process was started to serve.
 pub fn is_serving() -> bool {
@@ -91,31 +91,61 @@ pub fn serve(_tests: Vec<TestInfo>, _run: impl Fn(&Request, std::sync::Arc<sim_c
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[expect(clippy::disallowed_types, reason = "a run that hangs is killed after real time")]
 mod linux {
+    use std::collections::VecDeque;
     use std::ffi::c_int;
     use std::fs::File;
-    use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+    use std::io::{BufRead, PipeReader, Read, Write};
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
     use std::os::unix::process::CommandExt;
     use std::process::Command;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use sim_core::{Failure, Outcome, Progress, Seed};
 
     use super::*;
+    use crate::interpose::real;
     use crate::{leak, watch};
 
     /// The value of [`SERVE`] after the process has executed itself again.
     const SECOND_STAGE: &str = "again";
 
-    // SAFETY: a function of the type that the dynamic loader calls for this section, before `main`.
-    #[unsafe(link_section = ".init_array")]
-    #[used]
-    static BEFORE_MAIN: extern "C" fn() = before_main;
+    type Main = extern "C" fn(c_int, *const *const u8, *const *const u8) -> c_int;
+    type LibcStart = unsafe extern "C" fn(Main, c_int, *const *const u8, usize, usize, usize, usize) -> c_int;
 
-    extern "C" fn before_main() {
+    /// The program's own `main`.
+    static MAIN: AtomicUsize = AtomicUsize::new(0);
+
+    /// What a program's entry point calls to have its initialisers run and then its `main`. A process that serves does so in
+    /// place of `main`: every initialiser has run by then, and nothing else.
+    #[unsafe(no_mangle)]
+    extern "C" fn __libc_start_main(
+        main: Main,
+        count: c_int,
+        arguments: *const *const u8,
+        init: usize,
+        fini: usize,
+        loader_fini: usize,
+        stack_end: usize,
+    ) -> c_int {
+        static REAL: AtomicUsize = AtomicUsize::new(0);
+        let Some(real) = real(c"__libc_start_main", &REAL) else { exit_now(127) };
+        MAIN.store(main as usize, Ordering::Relaxed);
+        // SAFETY: the address is the C library's own function of this name, whose type this is; but for the main, which has
+        // the type of a main, the arguments are those it would have been called with.
+        unsafe {
+            let start = std::mem::transmute::<usize, LibcStart>(real);
+            start(serve_or_main, count, arguments, init, fini, loader_fini, stack_end)
+        }
+    }
+
+    extern "C" fn serve_or_main(count: c_int, arguments: *const *const u8, environment: *const *const u8) -> c_int {
         if is_serving() {
             SERVERS.iter().for_each(|server| server());
         }
+        // SAFETY: stored above from a value of this type, and called once as the C library would have.
+        let main = unsafe { std::mem::transmute::<usize, Main>(MAIN.load(Ordering::Relaxed)) };
+        main(count, arguments, environment)
     }
 
     /// Serves runs until standard input ends, and ends the process.
@@ -123,11 +153,16 @@ mod linux {
         let fixed_addresses = fix_addresses();
         // The kernel's out-of-memory killer should take a run rather than whoever asked for it.
         let _ = std::fs::write("/proc/self/oom_score_adj", "900");
+        die_with_parent();
+        // SAFETY: before `main`, no other thread of the program reads or writes the environment.
+        unsafe { std::env::remove_var(SERVE) };
         let hello = serde_json::to_string(&Hello { fixed_addresses, tests }).unwrap_or_default();
         let mut out = std::io::stdout();
         let run = Arc::new(run);
         let mut served = writeln!(out, "{hello}").and_then(|()| out.flush());
-        for line in std::io::stdin().lock().lines() {
+        // SAFETY: descriptor 0 is nobody's but ours. Not `stdin()`, whose lock every child would inherit.
+        let requests = unsafe { File::from_raw_fd(0) };
+        for line in std::io::BufReader::new(requests).lines() {
             let (Ok(line), Ok(())) = (line, &served) else { break };
             let report = match serde_json::from_str::<Request>(&line) {
                 Ok(request) => fork_and_run(&request, run.clone()),
@@ -166,21 +201,22 @@ mod linux {
     ) -> Report {
         let lost =
             |outcome, message: String| Report::lost(&request.test, Seed(request.seed), Failure::new(outcome, message));
-        let (Ok((mut result, result_end)), Ok(mut output)) = (std::io::pipe(), memory_file()) else {
-            return lost(Outcome::Panicked, "no pipe or memory file for a run".to_string());
+        let (Ok((result, result_end)), Ok((output, output_end))) = (std::io::pipe(), std::io::pipe()) else {
+            return lost(Outcome::Panicked, "no pipes for a run".to_string());
         };
-        // SAFETY: this process has one thread, so the child may do all that this one may.
+        // SAFETY: no thread of ours exists. One that a library's initialiser started is not in the child, as fork(2) says.
         let child = unsafe { libc::fork() };
         if child < 0 {
             return lost(Outcome::Panicked, format!("cannot fork: {}", std::io::Error::last_os_error()));
         }
         if child == 0 {
-            drop(result);
-            run_in_child(request, run, File::from(OwnedFd::from(result_end)), &output);
+            drop((result, output));
+            run_in_child(request, run, File::from(OwnedFd::from(result_end)), output_end.into());
         }
-        drop(result_end);
-        let deadline = request.limits.run + GRACE;
-        let line = read_until_closed(&mut result, deadline);
+        drop((result_end, output_end));
+        let deadline = request.limits.run.saturating_add(GRACE);
+        let mut printed = Tail::default();
+        let line = read_line(result, output, deadline, &mut printed);
         if line.is_none() {
             // SAFETY: the child has not been waited for, so the number is still its.
             unsafe { libc::kill(child, libc::SIGKILL) };
@@ -194,7 +230,31 @@ mod linux {
             None => lost(Outcome::TimedOut, format!("killed after {deadline:?} of real time, its watchdog silent")),
         };
         let wanted = !report.passed() || request.record;
-        Report { output: if wanted { printed(&mut output) } else { String::new() }, ..report }
+        Report { output: if wanted { printed.text() } else { String::new() }, ..report }
+    }
+
+    /// The end of what a program printed.
+    #[derive(Default)]
+    struct Tail {
+        kept: VecDeque<u8>,
+        left_out: usize,
+    }
+
+    impl Tail {
+        fn push(&mut self, bytes: &[u8]) {
+            self.kept.extend(bytes);
+            let surplus = self.kept.len().saturating_sub(OUTPUT_KEPT);
+            self.kept.drain(..surplus);
+            self.left_out += surplus;
+        }
+
+        fn text(self) -> String {
+            let text = String::from_utf8_lossy(&Vec::from(self.kept)).into_owned();
+            match self.left_out {
+                0 => text,
+                bytes => format!("[the first {bytes} bytes are left out]\n{text}"),
+            }
+        }
     }
 
     fn died(status: c_int) -> String {
@@ -214,62 +274,68 @@ mod linux {
         format!("the process of the run exited with code {code} before the run was over: something called exit")
     }
 
-    fn memory_file() -> std::io::Result<File> {
-        // SAFETY: a name that ends in a zero byte.
-        let file = unsafe { libc::memfd_create(c"output".as_ptr(), libc::MFD_CLOEXEC) };
-        if file < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and nobody else's.
-        Ok(unsafe { File::from_raw_fd(file) })
-    }
-
-    fn printed(output: &mut File) -> String {
-        let mut bytes = Vec::new();
-        let length = output.metadata().map_or(0, |metadata| metadata.len());
-        let _ = output.seek(SeekFrom::Start(length.saturating_sub(OUTPUT_KEPT)));
-        let _ = output.take(OUTPUT_KEPT).read_to_end(&mut bytes);
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        if length > OUTPUT_KEPT {
-            text.insert_str(0, &format!("[the first {} bytes are left out]\n", length - OUTPUT_KEPT));
-        }
-        text
-    }
-
-    /// Reads until the writer has closed its end. `None`: it has not within the time.
-    fn read_until_closed(pipe: &mut std::io::PipeReader, deadline: Duration) -> Option<Vec<u8>> {
-        let until = std::time::Instant::now() + deadline;
-        let (mut all, mut chunk) = (Vec::new(), [0; 16 << 10]);
+    /// Reads a line from a run, and what it prints meanwhile. `None`: the line has not come within the time.
+    fn read_line(
+        mut result: PipeReader,
+        mut output: PipeReader,
+        limit: Duration,
+        printed: &mut Tail,
+    ) -> Option<Vec<u8>> {
+        let until = std::time::Instant::now() + limit;
+        let (mut line, mut chunk) = (Vec::new(), [0; 16 << 10]);
+        let mut output_ends = false;
         loop {
             let left = until.saturating_duration_since(std::time::Instant::now()).as_millis();
-            let mut wait = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: one valid pollfd.
-            let ready = unsafe { libc::poll(&mut wait, 1, c_int::try_from(left).unwrap_or(c_int::MAX)) };
-            match ready {
-                0 => return None,
-                _ => match pipe.read(&mut chunk) {
-                    Ok(0) => return Some(all),
-                    Ok(length) => all.extend_from_slice(&chunk[..length]),
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(_) => return Some(all),
-                },
+            let wait = |pipe: &PipeReader| libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            let mut waits = [wait(&result), wait(&output)];
+            let count = if output_ends { 1 } else { 2 };
+            // SAFETY: `count` valid pollfds.
+            let ready = unsafe { libc::poll(waits.as_mut_ptr(), count, c_int::try_from(left).unwrap_or(c_int::MAX)) };
+            if ready == 0 {
+                return None;
+            }
+            // What was printed comes first, so that none of it is left when the line is there.
+            if !output_ends && waits[1].revents != 0 {
+                let length = output.read(&mut chunk).unwrap_or(0);
+                output_ends = length == 0;
+                printed.push(&chunk[..length]);
+                continue;
+            }
+            if waits[0].revents != 0 {
+                let length = result.read(&mut chunk).unwrap_or(0);
+                line.extend_from_slice(&chunk[..length]);
+                if length == 0 || line.ends_with(b"\n") {
+                    return Some(line);
+                }
             }
         }
+    }
+
+    /// Lets the kernel end this process when the one that started it ends.
+    fn die_with_parent() {
+        // SAFETY: plain numbers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     }
 
     fn run_in_child(
         request: &Request,
         run: Arc<impl Fn(&Request, Arc<Progress>) -> Report + Send + Sync + 'static>,
         result: File,
-        output: &File,
+        output: OwnedFd,
     ) -> ! {
+        die_with_parent();
+        // As in a Rust program that was started as usual.
+        // SAFETY: no handler, only a disposition.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
         if let Ok(null) = File::open("/dev/null") {
             redirect(null.as_raw_fd(), 0);
         }
         redirect(output.as_raw_fd(), 1);
         redirect(output.as_raw_fd(), 2);
+        drop(output);
         let (test, to) = (request.test.clone(), result.try_clone());
         leak::end_process_with(Box::new(move |report| {
+            let _ = std::io::stdout().flush();
             tell(to.as_ref().ok(), &Report { test: test.clone(), ..report })
         }));
         let asked = request.clone();
@@ -278,13 +344,18 @@ mod linux {
             crate::tsc::trap();
             run(&asked, progress)
         });
+        if watched.is_ok() {
+            // Otherwise the thread of the run may hold the lock of the output for ever.
+            let _ = std::io::stdout().flush();
+        }
         let report = watched.unwrap_or_else(|failure| Report::lost(&request.test, Seed(request.seed), failure));
         tell(Some(&result), &report)
     }
 
     /// Writes the report to whoever forked this process, and ends it.
     fn tell(mut to: Option<&File>, report: &Report) -> ! {
-        if let (Some(to), Ok(line)) = (&mut to, serde_json::to_vec(report)) {
+        if let (Some(to), Ok(mut line)) = (&mut to, serde_json::to_vec(report)) {
+            line.push(b'\n');
             let _ = to.write_all(&line);
         }
         exit_now(0)

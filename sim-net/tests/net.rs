@@ -399,3 +399,147 @@ fn connections_that_are_done_with_leave_nothing_behind() {
         assert_eq!(sim_net::open_connections(), 0);
     });
 }
+
+#[test]
+fn a_stream_that_was_shut_down_and_dropped_is_forgotten() {
+    passes(|| async {
+        echo_server();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            stream.shutdown().await.unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+        }
+        sleep(30.mins()).await;
+        assert_eq!(sim_net::open_connections(), 0);
+    });
+}
+
+#[test]
+fn several_tasks_may_accept_and_several_may_receive() {
+    passes(|| async {
+        let served = node("server").spawn(async {
+            let listener = std::rc::Rc::new(TcpListener::bind("0.0.0.0:7").await.unwrap());
+            let socket = std::rc::Rc::new(UdpSocket::bind("0.0.0.0:9").await.unwrap());
+            let accepts = [0, 1].map(|_| {
+                spawn({
+                    let l = listener.clone();
+                    async move { l.accept().await.is_ok() }
+                })
+            });
+            let receives = [0, 1].map(|_| {
+                spawn({
+                    let s = socket.clone();
+                    async move { s.recv_from(&mut [0; 8]).await.is_ok() }
+                })
+            });
+            for task in accepts.into_iter().chain(receives) {
+                assert!(task.await.unwrap());
+            }
+        });
+        sleep(1.ms()).await;
+        let _streams = (TcpStream::connect("server:7").await.unwrap(), TcpStream::connect("server:7").await.unwrap());
+        let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        socket.send_to(b"1", "server:9").await.unwrap();
+        socket.send_to(b"2", "server:9").await.unwrap();
+        served.await.unwrap();
+    });
+}
+
+#[test]
+fn a_machine_without_power_sends_nothing_again() {
+    passes(|| async {
+        let server = node("server").spawn(async {
+            let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            timeout(10.mins(), stream.read(&mut [0; 8])).await.is_err()
+        });
+        node("client").spawn(async {
+            sleep(1.ms()).await;
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            sleep(10.ms()).await;
+            let cut = partition("client", "server");
+            stream.write_all(b"last words").await.unwrap();
+            drop(stream);
+            sleep(1.secs()).await;
+            cut.forget();
+        });
+        sleep(500.ms()).await;
+        node("client").power_loss();
+        sim_net::heal_all();
+        assert!(server.await.unwrap(), "nothing arrives from the dead");
+    });
+}
+
+#[test]
+fn a_link_that_loses_everything_delivers_nothing() {
+    passes(|| async {
+        echo_server();
+        let mut stream = TcpStream::connect("server:7").await.unwrap();
+        set_link_options(None, LinkOptions::default().loss(Ratio::ONE));
+        stream.write_all(b"hello").await.unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_refusal_does_not_pass_a_cut() {
+    passes(|| async {
+        node("server").start(std::future::pending::<()>);
+        let _cut = partition_oneway("server", "test");
+        assert_eq!(TcpStream::connect("server:7").await.unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn dropping_the_reading_half_does_nothing_to_the_writing_one() {
+    passes(|| async {
+        let server = node("server").spawn(async {
+            let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"welcome").await.unwrap();
+            let mut all = String::new();
+            stream.read_to_string(&mut all).await.unwrap();
+            all
+        });
+        sleep(1.ms()).await;
+        let (read, mut write) = TcpStream::connect("server:7").await.unwrap().into_split();
+        drop(read);
+        for _ in 0..3 {
+            sleep(10.ms()).await;
+            write.write_all(b"on").await.unwrap();
+        }
+        write.shutdown().await.unwrap();
+        assert_eq!(server.await.unwrap(), "ononon");
+    });
+}
+
+#[test]
+fn who_heals_a_cut_heals_no_other() {
+    passes(|| async {
+        echo_server();
+        let old = partition("test", "server");
+        sim_net::heal_all();
+        let _new = partition("test", "server");
+        drop(old);
+        let connects = timeout(1.secs(), TcpStream::connect("server:7")).await;
+        assert!(connects.is_err(), "the newer cut stands");
+    });
+}
+
+#[test]
+fn a_writer_that_nobody_answers_gives_up() {
+    let report = run(1, || async {
+        node("server").spawn(async {
+            let listener = TcpListener::bind("0.0.0.0:7").await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+        });
+        sleep(1.ms()).await;
+        let mut stream = TcpStream::connect("server:7").await.unwrap();
+        let _cut = partition_oneway("server", "test");
+        let error = stream.write_all(&vec![0; 1 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(elapsed() < 20.mins());
+    });
+    assert!(report.passed(), "{}", report.message);
+}
