@@ -56,7 +56,7 @@ async fn fixture() {
 
 /// Pinned: debug and release builds, and every machine, must come to it. A change of what a seed means changes it, and
 /// says so in the change log.
-const DIGEST_OF_SEED_7: u64 = 0xb369_5d9c_06fa_fcad;
+const DIGEST_OF_SEED_7: u64 = 0x8d52_b183_a9d2_6ced;
 
 #[test]
 fn a_seed_has_one_digest_alone_in_a_sweep_and_twice_in_a_process() {

@@ -7,6 +7,7 @@ use crate::history::Operation;
 use crate::linearizable::linearizable;
 use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register};
 use crate::read::{self, Format, ReadError, Value};
+use crate::transactions::{Consistency, list_append};
 use crate::verdict::{Checker, Verdict};
 
 /// The models that [`judge()`] knows, each with a line about it.
@@ -16,6 +17,7 @@ pub const MODELS: &[(&str, &str)] = &[
     ("kv", "strings by key: get, put, append"),
     ("mutex", "a lock: acquire, release"),
     ("multi-register", "values by key: txn [[:read key value] [:write key value] ...]"),
+    ("list-append", "lists by key: [[:append key value] [:r key [value ...]] ...]"),
 ];
 
 /// What the text of a history does not tell.
@@ -28,9 +30,11 @@ pub struct Options {
     pub initial: Option<Value>,
     /// How many steps to search before the verdict is unknown; the default takes some seconds.
     pub budget: Option<u64>,
+    /// The promise of transactions to hold them to; strict serializability by default.
+    pub consistency: Option<Consistency>,
 }
 
-/// Judges the history in `text`, a log or EDN, as one of the [`MODELS`].
+/// Judges the history in `text`, a log, EDN or JSON, as one of the [`MODELS`].
 ///
 /// ```
 /// let text = "[{:process 0, :type :invoke, :f :write, :value 1}
@@ -56,6 +60,7 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
         "kv" => options.check(options.kv(), &read::kv(text)?),
         "mutex" => options.check(Mutex, &read::mutex(text)?),
         "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
+        "list-append" => list_append().model(options.consistency()).judge(&read::transactions(text)?),
         unknown => return Err(JudgeError::UnknownModel(unknown.to_string())),
     };
     Ok(verdict)
@@ -64,7 +69,7 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
 fn default_initial(text: &str) -> Value {
     match Format::of(text) {
         Format::JepsenLog => Value::Nil,
-        Format::Edn => Value::Int(0),
+        Format::Edn | Format::Json => Value::Int(0),
     }
 }
 
@@ -75,6 +80,10 @@ impl Options {
             Some(steps) => checker.budget(steps).check(operations),
             None => checker.check(operations),
         }
+    }
+
+    fn consistency(&self) -> Consistency {
+        self.consistency.unwrap_or(Consistency::StrictSerializable)
     }
 
     fn kv(&self) -> Kv {
@@ -125,11 +134,10 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_answered_with_the_known_ones() {
-        let error = judge("queue", "[]").expect_err("there is no queue");
-        assert_eq!(
-            error.to_string(),
-            "there is no model \"queue\"; there are cas-register, register, kv, mutex, multi-register"
-        );
+        let error = judge("stack", "[]").expect_err("there is no stack");
+        let known =
+            "there is no model \"stack\"; there are cas-register, register, kv, mutex, multi-register, list-append";
+        assert!(error.to_string().starts_with(known), "{error}");
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //! | [`history`] | operations as clients saw them: invoked, then ok, failed, or never heard of again |
 //! | [`model`] | what the system promises to be: a register, a key-value store, or a model of your own |
 //! | [`mod@linearizable`] | the search for an order of the operations that the model accepts |
+//! | [`transactions`] | which isolation level transactions got, and the anomalies that say so |
 //! | [`verdict`] | the answer, with evidence |
-//! | [`read`] | Porcupine logs and Jepsen EDN |
+//! | [`read`] | Porcupine logs, Jepsen EDN and the same as JSON |
 //! | [`mod@judge`] | from the name of a model and the text of a file to a verdict |
 //!
 //! Everything here is a pure function of the history: no clock, no thread, no random hasher. The same
@@ -40,6 +41,7 @@ pub mod judge;
 pub mod linearizable;
 pub mod model;
 pub mod read;
+pub mod transactions;
 pub mod verdict;
 
 pub use history::{Call, History, Moment, Operation, Outcome};

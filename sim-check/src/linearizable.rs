@@ -83,7 +83,7 @@ impl<M: Model> Linearizable<M> {
     }
 }
 
-fn nothing_seen(operations: usize) -> String {
+pub(crate) fn nothing_seen(operations: usize) -> String {
     match operations {
         0 => "no operation was recorded".to_string(),
         1 => "the only operation was not acknowledged".to_string(),

@@ -1,5 +1,5 @@
-//! Histories that other tools wrote: Porcupine's text logs of Jepsen runs, and EDN as Jepsen, Knossos
-//! and Porcupine write it.
+//! Histories that other tools wrote: Porcupine's text logs of Jepsen runs, EDN as Jepsen, Knossos, Elle
+//! and Porcupine write it, and the same as JSON, which elle-cli reads.
 //!
 //! EDN may be one vector of maps or one map after another. Keys other than `:process`, `:type`, `:f`,
 //! `:value`, `:key` and `:time` are ignored, and so are processes that are not numbers, such as
@@ -23,12 +23,14 @@ mod edn;
 mod event;
 mod jepsen_edn;
 mod jepsen_log;
+mod transactions;
 mod value;
 mod vocabulary;
 
 use std::error::Error;
 use std::fmt;
 
+pub use transactions::transactions;
 pub use value::Value;
 pub use vocabulary::{cas_register, kv, multi_register, mutex, register};
 
@@ -49,12 +51,18 @@ pub enum Format {
     ///
     /// An operation that ends in `:fail` did not happen; a read of `nil` may have found anything.
     Edn,
+    /// One JSON object an event, with the same keys. Everything else is as in EDN.
+    Json,
 }
 
 impl Format {
-    /// The format that `text` is written in: EDN if it begins like EDN, else a log.
+    /// The format that `text` is written in: JSON or EDN if it begins like one, else a log.
     pub fn of(text: &str) -> Self {
         let begins_like_edn = |line: &str| line.starts_with([';', '[', '(', '{', '#', ',']);
+        let inside = text.trim_start().trim_start_matches('[').trim_start();
+        if inside.strip_prefix('{').is_some_and(|object| object.trim_start().starts_with('"')) {
+            return Format::Json;
+        }
         match text.lines().map(str::trim_start).find(|line| !line.is_empty()) {
             Some(line) if begins_like_edn(line) => Format::Edn,
             _ => Format::JepsenLog,
@@ -123,6 +131,7 @@ mod tests {
     fn formats_are_told_apart_by_how_they_begin() {
         assert_eq!(Format::of("\n ; made by hand\n[{}]"), Format::Edn);
         assert_eq!(Format::of("{:process 1"), Format::Edn);
+        assert_eq!(Format::of("\n[\n { \"process\": 1"), Format::Json);
         assert_eq!(Format::of("INFO  jepsen.util - 1\t:invoke"), Format::JepsenLog);
         assert_eq!(Format::of(""), Format::JepsenLog);
     }
@@ -133,6 +142,7 @@ mod tests {
         let _ = kv(text);
         let _ = mutex(text);
         let _ = multi_register(text);
+        let _ = transactions(text);
     }
 
     proptest! {
@@ -148,7 +158,7 @@ mod tests {
                     "{", "}", "[", "]", "(", ")", "#{", "#_", "#t ", "\"", "\\", ";", "\n", "é", "^",
                     "INFO  jepsen.util - ", "1", "99999999999999999999", "-", "nil", " ", "\t",
                     ":process ", ":type ", ":invoke ", ":ok ", ":fail ", ":info ", ":f ", ":value ",
-                    ":key ", ":read ", ":write ", ":cas ", ":txn ", ":acquire ", ":timed-out",
+                    ":key ", ":append ", ":r ", "\"value\"", ":read ", ":write ", ":cas ", ":txn ", ":acquire ", ":timed-out",
                 ]),
                 0..60,
             ),

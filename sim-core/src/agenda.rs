@@ -107,9 +107,12 @@ impl Agenda {
         self.timers.get_mut(key.slot as usize).filter(|timer| timer.sequence == key.sequence)
     }
 
-    /// Lets a timer wake `waker`, and returns whom it would have woken. `None`: it is no longer set, and `waker` is dropped.
-    pub(crate) fn rewake(&mut self, key: &TimerKey, waker: Waker) -> Option<Waker> {
-        self.timer(key).map(|timer| std::mem::replace(&mut timer.waker, waker))
+    /// Lets a timer wake `waker`, and returns whom it would have woken; or `waker`, when it is no longer set.
+    pub(crate) fn rewake(&mut self, key: &TimerKey, waker: Waker) -> Result<Waker, Waker> {
+        match self.timer(key) {
+            Some(timer) => Ok(std::mem::replace(&mut timer.waker, waker)),
+            None => Err(waker),
+        }
     }
 
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<Waker> {

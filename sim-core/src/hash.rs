@@ -27,11 +27,15 @@ pub const fn hash_bytes(bytes: &[u8]) -> u64 {
 pub fn hash_message(bytes: &[u8]) -> u64 {
     const SALT: [u64; 2] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
     let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-    let blocks = bytes.chunks_exact(16);
+    let blocks = bytes.chunks_exact(64);
     let rest = blocks.remainder();
-    let hash = blocks.fold(bytes.len() as u64, |hash, block| {
-        let product = u128::from(word(block) ^ SALT[0]) * u128::from(word(&block[8..]) ^ hash ^ SALT[1]);
-        (product >> 64) as u64 ^ product as u64
-    });
-    fold(hash, hash_bytes(rest))
+    // Four lanes that do not wait for each other.
+    let mut lanes = [bytes.len() as u64, 1, 2, 3];
+    for block in blocks {
+        for (lane, part) in lanes.iter_mut().zip(block.chunks_exact(16)) {
+            let product = u128::from(word(part) ^ SALT[0]) * u128::from(word(&part[8..]) ^ *lane ^ SALT[1]);
+            *lane = (product >> 64) as u64 ^ product as u64;
+        }
+    }
+    lanes.into_iter().fold(hash_bytes(rest), fold)
 }

@@ -406,6 +406,12 @@ impl World {
         }
     }
 
+    /// Says whom to tell when a task ends, in place of whoever was to be told.
+    fn set_joiner(&self, id: TaskId, waker: Waker) {
+        let old = self.tasks.borrow_mut().get_mut(id).and_then(|task| task.joiner.replace(waker));
+        drop(old);
+    }
+
     pub(crate) fn was_woken_from_outside(&self) -> bool {
         self.tag.woken_from_outside.load(Ordering::Relaxed)
     }
@@ -531,17 +537,17 @@ impl<T: 'static> Future for JoinHandle<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         world::with("JoinHandle", |world| {
             let id = self.task.id_in(world);
-            // Cloned here: a waker's clone is code of a user, and nothing is borrowed yet.
-            let waker = cx.waker().clone();
             let mut tasks = world.tasks.borrow_mut();
             let Some(task) = tasks.get_mut(id) else {
                 return Poll::Ready(Err(JoinError { panicked: false }));
             };
             match task.stand {
                 Stand::Pending | Stand::Doomed => {
-                    let old = task.joiner.replace(waker);
+                    let known = task.joiner.as_ref().is_some_and(|joiner| joiner.will_wake(cx.waker()));
                     drop(tasks);
-                    drop(old);
+                    if !known {
+                        world.set_joiner(id, cx.waker().clone());
+                    }
                     world.waiting.set(Wait::Join(id));
                     Poll::Pending
                 }

@@ -157,13 +157,16 @@ impl Future for Sleep {
             if local_now(world) >= deadline {
                 return Poll::Ready(());
             }
-            // Whoever is no longer to be woken is dropped here, where nothing is borrowed.
+            // Wakers are cloned and dropped where nothing is borrowed: both may be code of a user.
             let waker = cx.waker().clone();
             let set = self.timer.as_ref().filter(|_| self.world == world.id);
-            let old = set.and_then(|timer| world.agenda.borrow_mut().rewake(timer, waker));
-            if old.is_none() {
+            let old = match set {
+                Some(timer) => world.agenda.borrow_mut().rewake(timer, waker),
+                None => Err(waker),
+            };
+            if let Err(waker) = old {
                 // Not set, or fired by the clock of the node it was set on, which need not be this one.
-                self.timer = Some(world.add_timer(deadline, cx.waker().clone()));
+                self.timer = Some(world.add_timer(deadline, waker));
                 self.world = world.id;
             }
             world.waiting.set(Wait::Sleep { local_deadline: deadline });

@@ -1,4 +1,6 @@
 //! A reader of EDN: as much of it as histories use, and the rest without complaint.
+//!
+//! JSON is read as EDN in which colons are blanks, and `null` is `nil`.
 
 use super::value::Value;
 use super::{CUT, Fault};
@@ -11,16 +13,27 @@ pub(super) struct Reader<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
+    json: bool,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self { text, at: 0, depth: 0, json: false }
+    }
+
+    /// A reader of JSON.
+    pub(super) fn of_json(text: &'t str) -> Self {
+        Self { json: true, ..Self::new(text) }
     }
 
     /// The place of what comes next.
     pub(super) fn offset(&self) -> usize {
         self.at
+    }
+
+    /// Goes back to where something was read before.
+    pub(super) fn back_to(&mut self, offset: usize) {
+        self.at = offset;
     }
 
     /// Skips what means nothing, and tags; then the next byte, if there is one.
@@ -45,7 +58,8 @@ impl<'t> Reader<'t> {
     fn skip_space(&mut self) {
         loop {
             let rest = &self.text.as_bytes()[self.at..];
-            let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+            let colon = if self.json { b':' } else { b',' };
+            let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',' || *byte == colon;
             self.at += rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
             let rest = &self.text[self.at..];
             if !rest.starts_with(';') {
@@ -77,6 +91,17 @@ impl<'t> Reader<'t> {
         Ok(Some(self.token()))
     }
 
+    /// A keyword without its colon or a simple string without its quotes, if one comes next.
+    pub(super) fn word(&mut self) -> Result<Option<&'t str>, Fault> {
+        if self.peek()? != Some(b'"') {
+            return self.keyword();
+        }
+        let rest = &self.text[self.at + 1..];
+        let end = rest.find('"').ok_or_else(|| self.fault("a string begins here and never ends", CUT))?;
+        self.at += end + 2;
+        Ok(Some(&rest[..end]))
+    }
+
     /// The next value, whatever it is.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
         match self.peek()? {
@@ -91,7 +116,10 @@ impl<'t> Reader<'t> {
             Some(b'"') => self.string(),
             Some(b'\\') => Ok(self.character()),
             Some(b')' | b']' | b'}') => Err(self.fault("expected a value, found a closing bracket", "remove it")),
-            Some(_) => Ok(atom(self.token())),
+            Some(_) => match self.token() {
+                "null" if self.json => Ok(Value::Nil),
+                token => Ok(atom(token)),
+            },
         }
     }
 

@@ -8,15 +8,26 @@ use crate::history::{Moment, Operation, Outcome};
 
 /// One event of one client.
 #[derive(Debug)]
-pub(super) struct Event<'t> {
+pub(super) struct Event<'t, V = Value> {
     /// Where it stands in the text.
     pub(super) offset: usize,
     pub(super) process: u64,
     pub(super) phase: Phase,
     pub(super) f: &'t str,
     pub(super) key: Value,
-    pub(super) value: Value,
+    pub(super) value: V,
     pub(super) moment: Moment,
+}
+
+impl<V> Event<'_, V> {
+    /// What to say of a completion without an invocation.
+    pub(super) fn uninvoked(&self) -> Fault {
+        Fault::new(
+            self.offset,
+            format!("process {} completes an operation that it never invoked", self.process),
+            "the beginning of the history seems to be missing",
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +94,7 @@ pub(super) fn pairs(format: Format, events: Vec<Event<'_>>) -> Result<Vec<Pair<'
         } else if let Some(pair) = open.remove(&event.process) {
             pairs[pair].end = Some(event);
         } else if event.phase != Phase::Info {
-            return Err(Fault::new(
-                event.offset,
-                format!("process {} completes an operation that it never invoked", event.process),
-                "the beginning of the history seems to be missing",
-            ));
+            return Err(event.uninvoked());
         }
     }
     Ok(pairs)

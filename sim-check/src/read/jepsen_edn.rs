@@ -1,86 +1,126 @@
-//! EDN histories: one vector of maps, or one map after another.
+//! EDN and JSON histories: one vector of maps, or one map after another.
 
-use super::Fault;
 use super::edn::Reader;
 use super::event::{Event, Phase};
 use super::value::Value;
+use super::{Fault, Format};
 use crate::history::Moment;
 
 const SHAPE: &str = "an event is a map such as {:process 0, :type :invoke, :f :read, :value nil}";
 const TYPES: &str = ":type that is :invoke, :ok, :fail or :info";
 
-/// The events of an EDN history.
-pub(super) fn events(text: &str) -> Result<Vec<Event<'_>>, Fault> {
-    let mut reader = Reader::new(text);
+/// The events of an EDN or JSON history.
+pub(super) fn events(text: &str, format: Format) -> Result<Vec<Event<'_>>, Fault> {
+    let mut reader = Events::new(text, format)?;
     let mut events = Vec::new();
-    let close = match reader.peek()? {
-        Some(b'[') => Some(b']'),
-        Some(b'(') => Some(b')'),
-        _ => None,
-    };
-    if close.is_some() {
-        reader.bump();
+    while let Some(event) = reader.next(Reader::value)? {
+        events.push(event);
     }
-    for index in 0.. {
-        let ended = match close {
-            Some(close) => reader.closes(close)?,
-            None => reader.peek()?.is_none(),
+    Ok(events)
+}
+
+/// The events of a history, one after another.
+pub(super) struct Events<'t> {
+    reader: Reader<'t>,
+    /// The bracket that ends them, if one begins them.
+    close: Option<u8>,
+    index: u64,
+    /// Whether an event may lack `:process` and `:f`.
+    lenient: bool,
+}
+
+impl<'t> Events<'t> {
+    pub(super) fn new(text: &'t str, format: Format) -> Result<Self, Fault> {
+        let mut reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
+        let close = match reader.peek()? {
+            Some(b'[') => Some(b']'),
+            Some(b'(') => Some(b')'),
+            _ => None,
         };
-        if ended {
-            break;
+        if close.is_some() {
+            reader.bump();
         }
-        events.extend(event(&mut reader, index)?);
+        Ok(Self { reader, close, index: 0, lenient: false })
     }
-    match reader.peek()? {
-        None => Ok(events),
-        Some(_) => Err(reader.fault(
-            "expected the end of the text after the vector of events",
-            "remove the rest or put it into a file of its own",
-        )),
+
+    /// Like `new`; an event without `:process` is of process 0, and one without `:f` is a `:txn`.
+    pub(super) fn lenient(text: &'t str, format: Format) -> Result<Self, Fault> {
+        Ok(Self { lenient: true, ..Self::new(text, format)? })
+    }
+
+    /// The next event of a numbered process, its value read by `value`.
+    pub(super) fn next<V: Default>(
+        &mut self,
+        mut value: impl FnMut(&mut Reader<'t>) -> Result<V, Fault>,
+    ) -> Result<Option<Event<'t, V>>, Fault> {
+        while !self.ended()? {
+            let index = self.index;
+            self.index += 1;
+            let event = self.event(index, &mut value)?;
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ended(&mut self) -> Result<bool, Fault> {
+        match self.close {
+            None => return Ok(self.reader.peek()?.is_none()),
+            Some(close) if !self.reader.closes(close)? => return Ok(false),
+            Some(_) => {}
+        }
+        match self.reader.peek()? {
+            None => Ok(true),
+            Some(_) => Err(self.reader.fault(
+                "expected the end of the text after the vector of events",
+                "remove the rest or put it into a file of its own",
+            )),
+        }
+    }
+
+    /// The event in the next map, unless it is of a process without a number.
+    fn event<V: Default>(
+        &mut self,
+        index: u64,
+        value: &mut impl FnMut(&mut Reader<'t>) -> Result<V, Fault>,
+    ) -> Result<Option<Event<'t, V>>, Fault> {
+        let reader = &mut self.reader;
+        if reader.peek()? != Some(b'{') {
+            return Err(reader.fault("expected an event", SHAPE));
+        }
+        let offset = reader.offset();
+        reader.bump();
+        let mut fields = Fields::default();
+        while !reader.closes(b'}')? {
+            fields.read(reader, value)?;
+        }
+        if self.lenient {
+            fields.process = fields.process.or(Some(Value::Int(0)));
+            fields.f = fields.f.or(Some("txn"));
+        }
+        fields.event(offset, index)
     }
 }
 
 /// The fields of an event that were met so far.
 #[derive(Default)]
-struct Fields<'t> {
+struct Fields<'t, V> {
     process: Option<Value>,
     phase: Option<&'t str>,
     f: Option<&'t str>,
     key: Value,
-    value: Value,
+    value: V,
     time: u64,
 }
 
-/// The event in the next map, unless it is of a process without a number.
-fn event<'t>(reader: &mut Reader<'t>, index: u64) -> Result<Option<Event<'t>>, Fault> {
-    if reader.peek()? != Some(b'{') {
-        return Err(reader.fault("expected an event", SHAPE));
-    }
-    let offset = reader.offset();
-    reader.bump();
-    let mut fields = Fields::default();
-    while !reader.closes(b'}')? {
-        fields.read(reader)?;
-    }
-    let missing = |what| Fault::new(offset, format!("this event has no {what}"), SHAPE);
-    let process = match fields.process.ok_or_else(|| missing(":process"))? {
-        Value::Int(process) if process >= 0 => process.unsigned_abs(),
-        _ => return Ok(None),
-    };
-    Ok(Some(Event {
-        offset,
-        process,
-        phase: fields.phase.and_then(Phase::named).ok_or_else(|| missing(TYPES))?,
-        f: fields.f.ok_or_else(|| missing(":f"))?,
-        key: fields.key,
-        value: fields.value,
-        moment: Moment { index, time: fields.time },
-    }))
-}
-
-impl<'t> Fields<'t> {
-    fn read(&mut self, reader: &mut Reader<'t>) -> Result<(), Fault> {
-        let Some(name) = reader.keyword()? else {
+impl<'t, V> Fields<'t, V> {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'t>,
+        value: &mut impl FnMut(&mut Reader<'t>) -> Result<V, Fault>,
+    ) -> Result<(), Fault> {
+        let Some(name) = reader.word()? else {
             reader.value()?;
             reader.value()?;
             return Ok(());
@@ -90,17 +130,34 @@ impl<'t> Fields<'t> {
             "type" => self.phase = word(reader)?,
             "f" => self.f = word(reader)?,
             "key" => self.key = reader.value()?,
-            "value" => self.value = reader.value()?,
+            "value" => self.value = value(reader)?,
             "time" => self.time = time(&reader.value()?),
             _ => drop(reader.value()?),
         }
         Ok(())
     }
+
+    fn event(self, offset: usize, index: u64) -> Result<Option<Event<'t, V>>, Fault> {
+        let missing = |what| Fault::new(offset, format!("this event has no {what}"), SHAPE);
+        let process = match self.process.ok_or_else(|| missing(":process"))? {
+            Value::Int(process) if process >= 0 => process.unsigned_abs(),
+            _ => return Ok(None),
+        };
+        Ok(Some(Event {
+            offset,
+            process,
+            phase: self.phase.and_then(Phase::named).ok_or_else(|| missing(TYPES))?,
+            f: self.f.ok_or_else(|| missing(":f"))?,
+            key: self.key,
+            value: self.value,
+            moment: Moment { index, time: self.time },
+        }))
+    }
 }
 
-/// The keyword that comes next; a value of another kind is skipped.
+/// The keyword or string that comes next; a value of another kind is skipped.
 fn word<'t>(reader: &mut Reader<'t>) -> Result<Option<&'t str>, Fault> {
-    let word = reader.keyword()?;
+    let word = reader.word()?;
     if word.is_none() {
         reader.value()?;
     }

@@ -72,7 +72,7 @@ fn operations<Op, Ret>(
     let format = Format::of(text);
     let events = match format {
         Format::JepsenLog => jepsen_log::events(text),
-        Format::Edn => jepsen_edn::events(text),
+        Format::Edn | Format::Json => jepsen_edn::events(text, format),
     };
     let pairs = events.and_then(|events| pairs(format, events));
     let translated = pairs.and_then(|pairs| pairs.iter().map(translate).collect());

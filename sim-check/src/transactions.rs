@@ -1,0 +1,109 @@
+//! Transactions, and which isolation level the clients really got.
+//!
+//! A transaction is a list of micro-operations ([`Mop`]): appends to lists, writes of registers, reads. From
+//! what committed transactions read one can tell which came before which: who overwrote whom, who saw whose
+//! writes, who missed them. Transactions that would each have to come before the other are an anomaly, and
+//! each kind of [anomaly](Kind) breaks the promise of some [consistency models](Consistency).
+//!
+//! The method is that of Elle (Kingsbury and Alvaro, 2020). Where Elle looks for simple paths, the search
+//! here is polynomial; where it links everything that is concurrent, real time is a chain.
+//!
+//! ```
+//! use sim_check::History;
+//! use sim_check::transactions::{Consistency, Mop, list_append};
+//!
+//! let history = History::new();
+//! let append = |key: &str, value: i64| vec![Mop::Append(key.into(), value.into())];
+//! let read = |key: &str, found: &[i64]| {
+//!     let found = found.iter().map(|value| (*value).into()).collect();
+//!     vec![Mop::Read(key.into(), Some(sim_check::read::Value::List(found)))]
+//! };
+//! history.invoke_at(1, append("x", 1), 0).ok_at(append("x", 1), 1);
+//! history.invoke_at(2, read("x", &[]), 2).ok_at(read("x", &[]), 3); // stale
+//! history.invoke_at(2, read("x", &[]), 4).ok_at(read("x", &[1]), 5);
+//!
+//! let checker = list_append();
+//! assert_eq!(
+//!     history.verdict(&checker).to_string(),
+//!     "not strict-serializable: G-single-item-realtime: T1 < T2, because T2 appended 1 to \"x\" after T1's read of []; \
+//!      T2 < T1, because T2 completed at event 1, before T1 was invoked at event 2: a contradiction \
+//!      (T1 is client-2 at event 2, T2 is client-1 at event 0); not even strong-snapshot-isolation",
+//! );
+//! assert!(history.verdict(&checker.model(Consistency::Serializable)).is_valid());
+//! ```
+
+mod analysis;
+mod anomaly;
+mod columns;
+mod cycles;
+mod graph;
+mod lattice;
+mod list_append;
+mod orders;
+mod versions;
+mod within;
+
+#[cfg(test)]
+mod brute_force;
+#[cfg(test)]
+mod planted;
+
+pub use analysis::Analysis;
+pub use anomaly::{Anomaly, Base, Kind, Order};
+pub use columns::Transactions;
+pub(crate) use columns::{Act, Atom, Span, Status};
+pub use lattice::Consistency;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::Operation;
+use crate::read::Value;
+use crate::verdict::{Checker, Verdict};
+
+/// One step of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mop {
+    /// Append a value to the list under a key.
+    Append(Value, Value),
+    /// Write a value to the register under a key.
+    Write(Value, Value),
+    /// Read what is under a key: a [`Value::List`] or the value of a register. Nothing in a committed
+    /// transaction is an empty list or a register that was never written; in any other, it is not known.
+    Read(Value, Option<Value>),
+}
+
+/// Checks transactions of appends and reads of lists. Values must be unique to their key.
+pub fn list_append() -> ListAppend {
+    ListAppend { model: Consistency::StrictSerializable }
+}
+
+/// The checker that [`list_append()`] makes.
+#[derive(Clone, Debug)]
+pub struct ListAppend {
+    model: Consistency,
+}
+
+impl ListAppend {
+    /// Asks for this model instead of strict serializability.
+    pub fn model(mut self, model: Consistency) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// All anomalies, whatever the model.
+    pub fn analyse(&self, transactions: &Transactions) -> Analysis {
+        list_append::analyse(transactions)
+    }
+
+    /// Whether `transactions` keep the promise of the model.
+    pub fn judge(&self, transactions: &Transactions) -> Verdict {
+        self.analyse(transactions).verdict(self.model)
+    }
+}
+
+impl Checker<Vec<Mop>, Vec<Mop>> for ListAppend {
+    fn check(&self, operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Verdict {
+        self.judge(&Transactions::of(operations))
+    }
+}

@@ -1,0 +1,127 @@
+//! What was found in a history of transactions, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use super::anomaly::{Anomaly, Findings, Kind};
+use super::columns::{Status, Transactions};
+use super::cycles::{Cycle, cycles};
+use super::graph::{Builder, Edge};
+use super::lattice::{Consistency, weakest};
+use super::orders;
+use crate::linearizable::nothing_seen;
+use crate::verdict::{Evidence, Verdict, Witness};
+
+/// All that is wrong with a history of transactions.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// The anomalies, a few of each kind.
+    pub anomalies: Vec<Anomaly>,
+    /// How many anomalies there are of each kind; cycles are counted by groups that are tied together.
+    pub counts: BTreeMap<Kind, u64>,
+    /// Why something may have been missed, if so.
+    pub doubt: Option<String>,
+    committed: usize,
+    transactions: usize,
+    witnesses: BTreeMap<u32, Witness>,
+}
+
+impl Analysis {
+    /// Everything that the direct findings and the cycles of a graph tell.
+    pub(super) fn new(
+        all: &Transactions,
+        mut graph: Builder,
+        mut findings: Findings,
+        mut doubt: Option<String>,
+        reason: impl Fn(&Edge) -> String,
+    ) -> Self {
+        orders::processes(all, &mut graph);
+        orders::realtime(all, &mut graph);
+        let (found, gave_up) = cycles(&graph.build());
+        for cycle in &found {
+            findings.add(cycle.kind, || tell(all, cycle, &reason));
+        }
+        if gave_up {
+            doubt.get_or_insert_with(|| "the search for cycles with a single rw edge was cut short".to_string());
+        }
+        let mut anomalies = findings.found;
+        anomalies.sort_by_key(|anomaly| anomaly.kind);
+        let named = anomalies.iter().flat_map(|anomaly| anomaly.transactions.iter());
+        let witnesses = named.map(|id| (*id, witness(all, *id))).collect();
+        let committed = all.iter().filter(|(_, txn)| txn.status == Status::Ok).count();
+        Self { anomalies, counts: findings.counts, doubt, committed, transactions: all.len(), witnesses }
+    }
+
+    /// The models whose promise the history breaks.
+    pub fn broken(&self) -> Vec<Consistency> {
+        let broken = |model: &Consistency| self.counts.keys().any(|kind| kind.forbidden_by(*model));
+        Consistency::ALL.iter().copied().filter(broken).collect()
+    }
+
+    /// The weakest of the models whose promise the history breaks: the others include one of these.
+    pub fn weakest_broken(&self) -> Vec<Consistency> {
+        weakest(&self.broken())
+    }
+
+    /// Whether the history keeps the promise of `model`.
+    pub fn verdict(&self, model: Consistency) -> Verdict {
+        if let Some(anomaly) = self.anomalies.iter().find(|anomaly| anomaly.kind.forbidden_by(model)) {
+            return Verdict::Invalid(Box::new(self.evidence(model, anomaly)));
+        }
+        match &self.doubt {
+            _ if self.committed == 0 => Verdict::Vacuous(nothing_seen(self.transactions)),
+            Some(doubt) => Verdict::Unknown(doubt.clone()),
+            None => Verdict::Valid,
+        }
+    }
+
+    fn evidence(&self, model: Consistency, anomaly: &Anomaly) -> Evidence {
+        let mut witnesses = anomaly.transactions.iter().map(|id| self.witnesses[id].clone());
+        let weakest: Vec<&str> = self.weakest_broken().iter().map(|model| model.name()).collect();
+        Evidence {
+            sentence: format!("not {model}: {}: {}; not even {}", anomaly.kind, anomaly.story, weakest.join(" or ")),
+            key: anomaly.key.clone(),
+            failed: witnesses.next().expect("an anomaly is about a transaction"),
+            involved: witnesses.collect(),
+            before: Vec::new(),
+        }
+    }
+}
+
+fn witness(all: &Transactions, id: u32) -> Witness {
+    let txn = all.txn(id);
+    let acknowledged = txn.completed.filter(|_| txn.status == Status::Ok);
+    Witness { process: txn.process, what: all.describe(id), invoked: txn.invoked, acknowledged }
+}
+
+/// The story of a cycle: why each transaction comes before the next, and the last before the first.
+fn tell(all: &Transactions, cycle: &Cycle, reason: &impl Fn(&Edge) -> String) -> (Option<String>, String, Vec<u32>) {
+    let ids: Vec<u32> = cycle.edges.iter().map(|edge| edge.from).collect();
+    let name = |id: u32| format!("T{}", ids.iter().position(|other| *other == id).unwrap_or(0) + 1);
+    let steps = cycle.edges.iter().map(|edge| {
+        let (from, to) = (name(edge.from), name(edge.to));
+        let because = reason(edge).replace("{from}", &from).replace("{to}", &to);
+        format!("{from} < {to}, because {because}")
+    });
+    let story = steps.collect::<Vec<_>>().join("; ");
+    let who = ids.iter().map(|id| format!("{} is {}", name(*id), who(all, *id))).collect::<Vec<_>>();
+    (None, format!("{story}: a contradiction ({})", who.join(", ")), ids)
+}
+
+/// A transaction by its client and the event that invoked it.
+pub(super) fn who(all: &Transactions, id: u32) -> String {
+    let txn = all.txn(id);
+    format!("client-{} at event {}", txn.process, txn.invoked.index)
+}
+
+/// The reason for an edge that is not about data.
+pub(super) fn order_reason(all: &Transactions, edge: &Edge) -> String {
+    let (before, after) = (all.txn(edge.from), all.txn(edge.to));
+    match (edge.why, before.completed) {
+        (super::graph::Why::Process, _) => format!("client-{} ran {{from}} before {{to}}", after.process),
+        (_, Some(end)) => {
+            let invoked = after.invoked.index;
+            format!("{{from}} completed at event {}, before {{to}} was invoked at event {invoked}", end.index)
+        }
+        (_, None) => "{from} ended before {to} began".to_string(),
+    }
+}

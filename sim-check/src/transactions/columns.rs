@@ -1,0 +1,279 @@
+//! Transactions as columns: a few flat arrays, however many transactions there are.
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
+use super::Mop;
+use crate::history::{Moment, Operation, Outcome};
+use crate::read::Value;
+
+/// A value in eight bytes: a small whole number is itself, anything else is the number of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Atom(i64);
+
+/// Whole numbers from here on are names.
+const NAMES: i64 = 1 << 62;
+
+/// What is known of the end of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It committed, and what it read is known.
+    Ok,
+    /// It aborted.
+    Fail,
+    /// It may have committed. Its writes count if someone saw them; what it read is not known.
+    Info,
+}
+
+/// One transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Txn {
+    pub(crate) process: u64,
+    pub(crate) status: Status,
+    pub(crate) invoked: Moment,
+    pub(crate) completed: Option<Moment>,
+    first: u32,
+    end: u32,
+}
+
+/// What a micro-operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Append,
+    Write,
+    /// A read of a list.
+    ReadList,
+    /// A read of one value.
+    ReadOne,
+    /// A read that found nothing, or whose result is not known.
+    ReadNil,
+}
+
+impl Act {
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Act::ReadList | Act::ReadOne | Act::ReadNil)
+    }
+}
+
+/// One micro-operation: what it does, to which key, and where its values are in the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Micro {
+    pub(crate) act: Act,
+    pub(crate) key: u32,
+    from: u32,
+    to: u32,
+}
+
+/// Some micro-operations that follow one another in the columns.
+pub(crate) type Span = (u32, u32);
+
+/// A history of transactions, in the order of their invocation.
+///
+/// Made from operations that were recorded ([`Transactions::of`]) or from a text
+/// ([`read::transactions`](crate::read::transactions)).
+#[derive(Clone, Debug, Default)]
+pub struct Transactions {
+    txns: Vec<Txn>,
+    micros: Vec<Micro>,
+    pool: Vec<Atom>,
+    keys: IndexSet<Atom, FxBuildHasher>,
+    names: IndexSet<Value, FxBuildHasher>,
+}
+
+impl Transactions {
+    /// The transactions of a recorded history. Each asks for micro-operations, and is answered with the
+    /// same ones, results filled in.
+    pub fn of(operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Self {
+        let mut all = Transactions::default();
+        for operation in operations {
+            let (mops, status, at) = match &operation.outcome {
+                Outcome::Ok { ret, at } => (ret, Status::Ok, Some(*at)),
+                Outcome::Fail { at } => (&operation.op, Status::Fail, Some(*at)),
+                Outcome::Info { at } => (&operation.op, Status::Info, Some(*at)),
+                Outcome::Open => (&operation.op, Status::Info, None),
+            };
+            let start = all.mark();
+            mops.iter().for_each(|mop| all.push(mop));
+            let txn = all.begin(operation.process, operation.invoked, (start, all.mark()));
+            if let Some(at) = at {
+                all.end(txn, status, at, None);
+            }
+        }
+        all
+    }
+
+    /// The number of transactions.
+    pub fn len(&self) -> usize {
+        self.txns.len()
+    }
+
+    /// Whether there is no transaction.
+    pub fn is_empty(&self) -> bool {
+        self.txns.is_empty()
+    }
+
+    fn push(&mut self, mop: &Mop) {
+        match mop {
+            Mop::Append(key, value) => self.push_all(Act::Append, key, std::slice::from_ref(value)),
+            Mop::Write(key, value) => self.push_all(Act::Write, key, std::slice::from_ref(value)),
+            Mop::Read(key, Some(Value::List(members))) => self.push_all(Act::ReadList, key, members),
+            Mop::Read(key, None | Some(Value::Nil)) => self.push_all(Act::ReadNil, key, &[]),
+            Mop::Read(key, Some(value)) => self.push_all(Act::ReadOne, key, std::slice::from_ref(value)),
+        }
+    }
+
+    fn push_all(&mut self, act: Act, key: &Value, values: &[Value]) {
+        let from = self.pool.len();
+        for value in values {
+            let atom = self.atom(value.clone());
+            self.pool.push(atom);
+        }
+        let key = self.atom(key.clone());
+        self.micro(act, key, from);
+    }
+
+    /// The eight bytes that stand for `value`.
+    pub(crate) fn atom(&mut self, value: Value) -> Atom {
+        match value {
+            Value::Int(number) if number < NAMES => Atom(number),
+            name => Atom(NAMES + self.names.insert_full(name).0 as i64),
+        }
+    }
+
+    /// The value that an atom stands for.
+    pub(crate) fn value(&self, atom: Atom) -> Value {
+        match usize::try_from(atom.0 - NAMES) {
+            Ok(name) if atom.0 >= NAMES => self.names[name].clone(),
+            _ => Value::Int(atom.0),
+        }
+    }
+
+    /// How many values the pool holds: where those of the next micro-operation begin.
+    pub(crate) fn pooled(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// Adds a value of the next micro-operation.
+    pub(crate) fn pool(&mut self, atom: Atom) {
+        self.pool.push(atom);
+    }
+
+    /// Adds a micro-operation with the values that were pooled since there were `from`.
+    pub(crate) fn micro(&mut self, act: Act, key: Atom, from: usize) {
+        let key = short(self.keys.insert_full(key).0);
+        self.micros.push(Micro { act, key, from: short(from), to: short(self.pool.len()) });
+    }
+
+    /// Forgets micro-operations and values that turned out to be none.
+    pub(crate) fn forget(&mut self, micros: u32, pooled: usize) {
+        self.micros.truncate(micros as usize);
+        self.pool.truncate(pooled);
+    }
+
+    /// Where the next micro-operation goes.
+    pub(crate) fn mark(&self) -> u32 {
+        short(self.micros.len())
+    }
+
+    /// Adds a transaction that may never end.
+    pub(crate) fn begin(&mut self, process: u64, invoked: Moment, (first, end): Span) -> u32 {
+        self.txns.push(Txn { process, status: Status::Info, invoked, completed: None, first, end });
+        short(self.txns.len() - 1)
+    }
+
+    /// Ends a transaction; `done` are its micro-operations if the end tells them.
+    pub(crate) fn end(&mut self, txn: u32, status: Status, at: Moment, done: Option<Span>) {
+        let txn = &mut self.txns[txn as usize];
+        txn.status = status;
+        txn.completed = Some(at);
+        if let Some((first, end)) = done {
+            (txn.first, txn.end) = (first, end);
+        }
+    }
+
+    pub(crate) fn txn(&self, id: u32) -> &Txn {
+        &self.txns[id as usize]
+    }
+
+    /// All transactions and their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Txn)> {
+        (0..).zip(&self.txns)
+    }
+
+    /// What a transaction did.
+    pub(crate) fn micros(&self, id: u32) -> &[Micro] {
+        let txn = self.txn(id);
+        &self.micros[txn.first as usize..txn.end as usize]
+    }
+
+    /// The values of a micro-operation.
+    pub(crate) fn atoms(&self, micro: &Micro) -> &[Atom] {
+        &self.pool[micro.from as usize..micro.to as usize]
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// A key as it prints.
+    pub(crate) fn key(&self, key: u32) -> String {
+        self.value(self.keys[key as usize]).to_string()
+    }
+
+    /// A list as it prints.
+    pub(crate) fn list(&self, atoms: &[Atom]) -> String {
+        let members: Vec<String> = atoms.iter().map(|atom| self.value(*atom).to_string()).collect();
+        format!("[{}]", members.join(" "))
+    }
+
+    /// A transaction as it prints.
+    pub(crate) fn describe(&self, id: u32) -> String {
+        let known = self.txn(id).status == Status::Ok;
+        let describe = |micro: &Micro| {
+            let (key, atoms) = (self.key(micro.key), self.atoms(micro));
+            match micro.act {
+                Act::Append => format!("append {} to {key}", self.value(atoms[0])),
+                Act::Write => format!("write {} to {key}", self.value(atoms[0])),
+                Act::ReadNil if known => format!("read {key}: nothing"),
+                _ if !known => format!("read {key}"),
+                Act::ReadOne => format!("read {key}: {}", self.value(atoms[0])),
+                _ => format!("read {key}: {}", self.list(atoms)),
+            }
+        };
+        let micros: Vec<String> = self.micros(id).iter().map(describe).collect();
+        micros.join(", ")
+    }
+}
+
+/// Numbers are kept in four bytes.
+fn short(number: usize) -> u32 {
+    u32::try_from(number).expect("a history has fewer than 2^32 micro-operations and values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::History;
+
+    #[test]
+    fn values_of_all_kinds_come_back_as_they_went_in() {
+        let mut all = Transactions::default();
+        let values = [Value::Int(-7), Value::Int(i64::MAX), Value::Int(NAMES), Value::from("a"), Value::Nil];
+        for value in values {
+            let atom = all.atom(value.clone());
+            assert_eq!(all.value(atom), value);
+        }
+    }
+
+    #[test]
+    fn transactions_print_what_is_known_of_them() {
+        let history = History::new();
+        let mops = |seen| vec![Mop::Append("x".into(), 3.into()), Mop::Read("y".into(), seen)];
+        history.invoke_at(1, mops(None), 0).ok_at(mops(Some(Value::List(vec![1.into(), 2.into()]))), 1);
+        drop(history.invoke_at(2, mops(None), 2));
+        let all = Transactions::of(&history.operations());
+        assert_eq!(all.describe(0), "append 3 to \"x\", read \"y\": [1 2]");
+        assert_eq!(all.describe(1), "append 3 to \"x\", read \"y\"");
+        assert_eq!(all.len(), 2);
+    }
+}
