@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::folds::{bank, counter, fold, set, total_queue, unique_ids};
 use crate::history::Operation;
 use crate::linearizable::linearizable;
 use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register};
 use crate::read::{self, Format, ReadError, Value};
-use crate::transactions::{Consistency, list_append};
+use crate::transactions::{Consistency, list_append, rw_register};
 use crate::verdict::{Checker, Verdict};
 
 /// The models that [`judge()`] knows, each with a line about it.
@@ -18,6 +19,12 @@ pub const MODELS: &[(&str, &str)] = &[
     ("mutex", "a lock: acquire, release"),
     ("multi-register", "values by key: txn [[:read key value] [:write key value] ...]"),
     ("list-append", "lists by key: [[:append key value] [:r key [value ...]] ...]"),
+    ("rw-register", "values by key, each written once: [[:w key value] [:r key value] ...]"),
+    ("bank", "accounts whose sum stays: read {account balance ...}, transfer"),
+    ("counter", "a sum: add number, read"),
+    ("set", "elements: add element, read [element ...] at the end"),
+    ("queue", "a queue that is drained: enqueue value, dequeue, drain [value ...]"),
+    ("unique-ids", "numbers given once: generate"),
 ];
 
 /// What the text of a history does not tell.
@@ -61,6 +68,12 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
         "mutex" => options.check(Mutex, &read::mutex(text)?),
         "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
         "list-append" => list_append().model(options.consistency()).judge(&read::transactions(text)?),
+        "bank" => fold(&mut bank(), &read::events(text)?),
+        "counter" => fold(&mut counter(), &read::events(text)?),
+        "set" => fold(&mut set(), &read::events(text)?),
+        "queue" => fold(&mut total_queue(), &read::events(text)?),
+        "unique-ids" => fold(&mut unique_ids(), &read::events(text)?),
+        "rw-register" => rw_register().model(options.consistency()).judge(&read::transactions(text)?),
         unknown => return Err(JudgeError::UnknownModel(unknown.to_string())),
     };
     Ok(verdict)

@@ -9,6 +9,7 @@
 //! | [`model`] | what the system promises to be: a register, a key-value store, or a model of your own |
 //! | [`mod@linearizable`] | the search for an order of the operations that the model accepts |
 //! | [`transactions`] | which isolation level transactions got, and the anomalies that say so |
+//! | [`folds`] | banks, counters, sets, queues, unique numbers: one pass, and the first event that breaks it |
 //! | [`verdict`] | the answer, with evidence |
 //! | [`read`] | Porcupine logs, Jepsen EDN and the same as JSON |
 //! | [`mod@judge`] | from the name of a model and the text of a file to a verdict |
@@ -36,6 +37,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod folds;
 pub mod history;
 pub mod judge;
 pub mod linearizable;

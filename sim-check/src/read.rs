@@ -30,9 +30,10 @@ mod vocabulary;
 use std::error::Error;
 use std::fmt;
 
+pub use event::{ClientEvent, Phase};
 pub use transactions::transactions;
 pub use value::Value;
-pub use vocabulary::{cas_register, kv, multi_register, mutex, register};
+pub use vocabulary::{cas_register, events, kv, multi_register, mutex, register};
 
 use crate::history::Operation;
 

@@ -40,6 +40,9 @@ mod graph;
 mod lattice;
 mod list_append;
 mod orders;
+mod register_orders;
+mod register_writers;
+mod rw_register;
 mod versions;
 mod within;
 
@@ -47,6 +50,8 @@ mod within;
 mod brute_force;
 #[cfg(test)]
 mod planted;
+#[cfg(test)]
+mod planted_registers;
 
 pub use analysis::Analysis;
 pub use anomaly::{Anomaly, Base, Kind, Order};
@@ -103,6 +108,92 @@ impl ListAppend {
 }
 
 impl Checker<Vec<Mop>, Vec<Mop>> for ListAppend {
+    fn check(&self, operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Verdict {
+        self.judge(&Transactions::of(operations))
+    }
+}
+
+/// Checks transactions of writes and reads of registers. Values must be unique to their key.
+///
+/// All that is assumed of the order of values is that a register that was not written yet comes before
+/// one that was. What more the store promises, say so: the more is known, the more is found.
+///
+/// ```
+/// use sim_check::read;
+/// use sim_check::transactions::rw_register;
+///
+/// let all = read::transactions(
+///     "{:process 1 :type :invoke :value [[:w x 1] [:w y 1]]}
+///      {:process 2 :type :invoke :value [[:r x nil] [:r y nil]]}
+///      {:process 1 :type :ok :value [[:w x 1] [:w y 1]]}
+///      {:process 2 :type :ok :value [[:r x nil] [:r y 1]]}",
+/// )?;
+/// assert_eq!(
+///     rw_register().judge(&all).to_string(),
+///     "not strict-serializable: G-single-item: T1 < T2, because T2 wrote 1 to x after T1's read of nothing; \
+///      T2 < T1, because T1 read 1 from y, which T2 wrote: a contradiction \
+///      (T1 is client-2 at event 1, T2 is client-1 at event 0); not even consistent-view or repeatable-read",
+/// );
+/// # Ok::<(), read::ReadError>(())
+/// ```
+pub fn rw_register() -> RwRegister {
+    let model = Consistency::StrictSerializable;
+    RwRegister { model, wfr: false, sequential: false, linearizable: false, garbage: false }
+}
+
+/// The checker that [`rw_register()`] makes.
+#[derive(Clone, Debug)]
+pub struct RwRegister {
+    model: Consistency,
+    wfr: bool,
+    sequential: bool,
+    linearizable: bool,
+    garbage: bool,
+}
+
+impl RwRegister {
+    /// Asks for this model instead of strict serializability.
+    pub fn model(mut self, model: Consistency) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Assumes that a transaction which reads a key and writes it overwrote what it read.
+    pub fn writes_follow_reads(mut self) -> Self {
+        self.wfr = true;
+        self
+    }
+
+    /// Assumes that each key by itself is sequentially consistent.
+    pub fn sequential_keys(mut self) -> Self {
+        self.sequential = true;
+        self
+    }
+
+    /// Assumes that each key by itself is linearizable.
+    pub fn linearizable_keys(mut self) -> Self {
+        self.linearizable = true;
+        self
+    }
+
+    /// Does not accept reads of values that nobody wrote. Elle does.
+    pub fn garbage_reads(mut self) -> Self {
+        self.garbage = true;
+        self
+    }
+
+    /// All anomalies, whatever the model.
+    pub fn analyse(&self, transactions: &Transactions) -> Analysis {
+        rw_register::analyse(transactions, self)
+    }
+
+    /// Whether `transactions` keep the promise of the model.
+    pub fn judge(&self, transactions: &Transactions) -> Verdict {
+        self.analyse(transactions).verdict(self.model)
+    }
+}
+
+impl Checker<Vec<Mop>, Vec<Mop>> for RwRegister {
     fn check(&self, operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Verdict {
         self.judge(&Transactions::of(operations))
     }

@@ -1,4 +1,4 @@
-//! Every list-append history of the corpus gets the verdict its authors gave it.
+//! Every transactional history of the corpus gets the verdict its authors gave it.
 //!
 //! Where the corpus is, is told in `histories.rs`.
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use sim_check::transactions::{Analysis, Consistency, list_append};
+use sim_check::transactions::{Analysis, Consistency, list_append, rw_register};
 use sim_check::{judge, read};
 
 /// A folder of the corpus, if there is one. One that was asked for has to be there.
@@ -110,4 +110,31 @@ fn a_history_without_read_skew_does_not_break_snapshot_isolation() {
     assert!(analysis.verdict(Consistency::SnapshotIsolation).is_valid());
     // In the order of the file its transactions do not even overlap: real time is broken as well.
     assert_eq!(names(&analysis.weakest_broken()), ["repeatable-read", "strong-snapshot-isolation"]);
+}
+
+#[test]
+fn histories_of_registers_get_the_verdicts_of_elle_and_their_garbage_is_found_when_asked_for() {
+    for (path, text, file) in files("elle-cli", "rw-register") {
+        let valid = file["expected"]["valid"].as_bool().expect("a verdict");
+        assert_eq!(judge("rw-register", &text).expect(&path).is_valid(), valid, "{path}");
+        let all = read::transactions(&text).expect("a whole history");
+        let verdict = rw_register().garbage_reads().judge(&all);
+        assert!(verdict.to_string().contains("garbage-read"), "{path}: {verdict}");
+    }
+}
+
+/// Histories that one pass decides, and the model that judges those of a workload. A `set-full` history
+/// with a single read says what a `set` says.
+const FOLDED: &[(&str, &str)] = &[("bank", "bank"), ("counter", "counter"), ("set-full", "set")];
+
+#[test]
+fn histories_that_one_pass_decides_get_their_verdicts() {
+    for (path, text, file, model) in
+        FOLDED.iter().flat_map(|(of, model)| files("elle-cli", of).into_iter().map(move |(p, t, f)| (p, t, f, model)))
+    {
+        let valid = file["expected"]["valid"].as_bool().expect("a verdict");
+        let verdict = judge(model, &text).expect(&path);
+        assert_eq!(verdict.is_valid(), valid, "{path}: {verdict}");
+        assert_eq!(verdict.evidence().is_some(), !valid, "{path}: {verdict}");
+    }
 }

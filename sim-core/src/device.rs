@@ -12,7 +12,7 @@ use std::task::Waker;
 use crate::choice::{Draws, Stream};
 use crate::event::EventKind;
 use crate::node::{Incarnation, NodeId};
-use crate::task::Wait;
+use crate::tasks::Wait;
 use crate::world;
 
 /// How a node went down: what survives differs.

@@ -4,7 +4,7 @@ use crate::agenda::Due;
 use crate::event::EventKind;
 use crate::life::Status;
 use crate::outcome::{Failure, Outcome};
-use crate::task::{Polled, Task, TaskId, Wait};
+use crate::tasks::{Polled, Task, TaskId, Wait};
 use crate::units::{seconds, thousands};
 use crate::world::World;
 

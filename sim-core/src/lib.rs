@@ -28,6 +28,7 @@ mod panics;
 mod progress;
 mod seed;
 mod sim;
+mod tasks;
 mod trace;
 mod units;
 mod workload;

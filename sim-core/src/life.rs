@@ -14,7 +14,7 @@ use crate::device::Down;
 use crate::node::{Incarnation, NodeId, OnPanic};
 use crate::outcome::{Failure, Outcome};
 use crate::panics;
-use crate::task::TaskId;
+use crate::tasks::TaskId;
 use crate::world::{self, World};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::device::Down;
 use crate::life::{Main, NodeState, Status};
-use crate::task::{JoinHandle, TaskId, Wait};
+use crate::task::JoinHandle;
+use crate::tasks::{TaskId, Wait};
 use crate::world;
 
 /// The number of a node in the order of their naming. 0 is the test itself.

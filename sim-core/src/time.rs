@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use crate::agenda::TimerKey;
 use crate::choice::nanos;
 use crate::clock;
-use crate::task::Wait;
+use crate::tasks::Wait;
 use crate::world;
 
 /// A reading of a node's monotonic clock. Readings of different nodes do not compare, as on real machines.

@@ -21,7 +21,7 @@ use crate::mark::Marks;
 use crate::node::NodeId;
 use crate::outcome::Failure;
 use crate::progress::Progress;
-use crate::task::{Tag, TaskId, Tasks, Wait};
+use crate::tasks::{Tag, TaskId, Tasks, Wait};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };

@@ -30,12 +30,32 @@ impl<V> Event<'_, V> {
     }
 }
 
+/// What an event says of its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
+    /// It begins.
     Invoke,
+    /// It took effect.
     Ok,
+    /// It certainly did not.
     Fail,
+    /// It may have, or may yet.
     Info,
+}
+
+/// One event of one client, whatever it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientEvent {
+    /// The client.
+    pub process: u64,
+    /// Whether the operation begins or how it ends.
+    pub phase: Phase,
+    /// The name of the operation.
+    pub f: String,
+    /// What is asked for or answered.
+    pub value: Value,
+    /// When it happened.
+    pub moment: Moment,
 }
 
 impl Phase {

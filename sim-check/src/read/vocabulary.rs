@@ -1,6 +1,6 @@
 //! What the words of a history mean to each model.
 
-use super::event::{Event, Pair, Phase, pairs};
+use super::event::{ClientEvent, Event, Pair, Phase, pairs};
 use super::value::Value;
 use super::{Fault, Format, Operations, ReadError, jepsen_edn, jepsen_log};
 use crate::history::Operation;
@@ -63,6 +63,24 @@ pub fn multi_register(text: &str) -> Operations<Vec<Micro<Value, Value>>, ()> {
         let done = event.map(|_| ());
         Ok(pair.operation(txn(event.unwrap_or(&pair.invoke))?, done))
     })
+}
+
+/// The events of all clients, whatever they mean.
+pub fn events(text: &str) -> Result<Vec<ClientEvent>, ReadError> {
+    let format = Format::of(text);
+    let events = match format {
+        Format::JepsenLog => jepsen_log::events(text),
+        Format::Edn | Format::Json => jepsen_edn::events(text, format),
+    };
+    let events = events.map_err(|fault| ReadError::new(text, fault))?;
+    let client_event = |event: Event<'_>| ClientEvent {
+        process: event.process,
+        phase: event.phase,
+        f: event.f.to_string(),
+        value: event.value,
+        moment: event.moment,
+    };
+    Ok(events.into_iter().map(client_event).collect())
 }
 
 fn operations<Op, Ret>(

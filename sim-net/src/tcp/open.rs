@@ -1,0 +1,171 @@
+//! The handshake: SYN, its answer, and what goes wrong with either.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Poll, Waker};
+
+use sim_core::device::{self, Process, emit};
+
+use super::{Connection, End, Handle, Payload, Phase, SECOND, Socket, keep};
+use crate::address::{node_at, own_ip};
+use crate::kernel::{Due, Host, Kernel, receives};
+
+/// SYNs are sent again after 1, 2, 4, 8, 16, 32 seconds; after 64 more the connection fails (Linux, `tcp_syn_retries`).
+const SYN_RETRIES: u32 = 6;
+
+/// No host answers at an address of the local network (Linux: three ARP probes, a second apart).
+const NO_HOST: u64 = 3 * SECOND;
+
+impl Kernel {
+    /// Sends the first SYN. Returns the connection, whose handshake [`Kernel::poll_connect`] follows.
+    pub(crate) fn connect(&mut self, process: Process, to: SocketAddr) -> io::Result<Handle> {
+        let node = process.node;
+        let there = node_at(node, to.ip());
+        let taken = |host: &Host, port| host.listeners.contains_key(&port) || host.outgoing.contains(&(port, to));
+        let port = self.ephemeral_port(node, taken)?;
+        self.host(node).outgoing.insert((port, to));
+        let local = SocketAddr::new(own_ip(node, to.ip()), port);
+        let (out, back) = (self.links.id(node, there.unwrap_or(node)), self.links.id(there.unwrap_or(node), node));
+        let nobody = Process { node: there.unwrap_or(node), ..process };
+        self.connections.made += 1;
+        let connection = self.connections.slab.insert(Connection {
+            serial: self.connections.made,
+            sockets: [Socket::new(process, local, out), Socket::new(nobody, to, back)],
+            phase: if there.is_some() { Phase::Connecting { tries: 0 } } else { Phase::NoHost },
+            handshake_scheduled: true,
+            connector: None,
+        }) as u32;
+        emit(node, "tcp.connect", &[u64::from(connection)], || format!("{local} -> {to}"));
+        // The server's socket exists from the answer on.
+        self.connections.get(connection).sockets[1].released = true;
+        let wait = if there.is_some() { self.links.get(out).latency() } else { NO_HOST };
+        self.at(device::now().saturating_add(wait), Due::Handshake(connection));
+        Ok(self.handle(End { connection, side: 0 }))
+    }
+
+    /// A handle for an end that a program is given.
+    pub(crate) fn handle(&mut self, end: End) -> Handle {
+        let connection = self.connections.get(end.connection);
+        Handle { end, serial: connection.serial, process: connection.sockets[end.side].process }
+    }
+
+    /// The end that a handle stands for, unless the process that holds it has died.
+    pub(crate) fn end(&self, handle: Handle) -> io::Result<End> {
+        let known =
+            self.connections.slab.get(handle.end.connection as usize).is_some_and(|c| c.serial == handle.serial);
+        if known && handle.process.is_alive() { Ok(handle.end) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    pub(crate) fn poll_connect(&mut self, end: End, waker: &Waker) -> Poll<io::Result<()>> {
+        let connection = self.connections.get(end.connection);
+        if let Some(error) = connection.sockets[end.side].error.take() {
+            return Poll::Ready(Err(error.into()));
+        }
+        if connection.phase == Phase::Open {
+            return Poll::Ready(Ok(()));
+        }
+        self.wakes.extend(keep(&mut connection.connector, waker));
+        self.waiting("connect", u64::from(end.number()));
+        Poll::Pending
+    }
+
+    pub(crate) fn handshake_due(&mut self, slot: u32) {
+        let connection = self.connections.get(slot);
+        connection.handshake_scheduled = false;
+        let client_gone = connection.sockets[0].released || connection.sockets[0].forgotten;
+        match connection.phase {
+            _ if client_gone => self.free_if_idle(slot),
+            Phase::NoHost => self.connect_fails(slot, io::ErrorKind::HostUnreachable),
+            Phase::Refused { tries } => self.refusal_arrives(slot, tries),
+            Phase::Connecting { tries } => self.syn_arrives(slot, tries),
+            Phase::Answered { tries } => self.answer_arrives(slot, tries),
+            Phase::Open => {}
+        }
+    }
+
+    fn schedule_handshake(&mut self, slot: u32, after: u64, phase: Phase) {
+        let connection = self.connections.get(slot);
+        (connection.phase, connection.handshake_scheduled) = (phase, true);
+        self.at(device::now().saturating_add(after), Due::Handshake(slot));
+    }
+
+    fn syn_lost(&mut self, slot: u32, tries: u32) {
+        if tries > SYN_RETRIES {
+            return self.connect_fails(slot, io::ErrorKind::TimedOut);
+        }
+        self.schedule_handshake(slot, SECOND << tries, Phase::Connecting { tries: tries + 1 });
+    }
+
+    fn syn_arrives(&mut self, slot: u32, tries: u32) {
+        let [client, server] = &self.connections.get(slot).sockets;
+        let (out, back, to) = (client.link, server.link, server.address);
+        if self.is_blocked(out) || self.links.get(out).loses() || tries > SYN_RETRIES {
+            return self.syn_lost(slot, tries);
+        }
+        let node = self.links.get(out).to;
+        let backlog = self.options.backlog;
+        let listener = self.host(node).listeners.get(&to.port()).filter(|l| receives(l.address.ip(), to.ip()));
+        match listener.map(|listener| (listener.ready.len() < backlog, listener.process)) {
+            Some((false, _)) => self.syn_lost(slot, tries),
+            Some((true, process)) => {
+                self.connections.get(slot).sockets[1].process = process;
+                let latency = self.links.get(back).latency();
+                self.schedule_handshake(slot, latency, Phase::Answered { tries });
+            }
+            None => {
+                let latency = self.links.get(back).latency();
+                self.schedule_handshake(slot, latency, Phase::Refused { tries });
+            }
+        }
+    }
+
+    fn answer_arrives(&mut self, slot: u32, tries: u32) {
+        let back = self.connections.get(slot).sockets[1].link;
+        if self.is_blocked(back) || self.links.get(back).loses() {
+            return self.syn_lost(slot, tries);
+        }
+        let connection = self.connections.get(slot);
+        connection.phase = Phase::Open;
+        self.wakes.extend(connection.connector.take());
+        self.send(End { connection: slot, side: 0 }, Payload::Established);
+    }
+
+    fn refusal_arrives(&mut self, slot: u32, tries: u32) {
+        let back = self.connections.get(slot).sockets[1].link;
+        if self.is_blocked(back) || self.links.get(back).loses() {
+            return self.syn_lost(slot, tries);
+        }
+        self.connect_fails(slot, io::ErrorKind::ConnectionRefused);
+    }
+
+    fn connect_fails(&mut self, slot: u32, error: io::ErrorKind) {
+        let connection = self.connections.get(slot);
+        connection.sockets[0].error = Some(error);
+        self.wakes.extend(connection.connector.take());
+    }
+
+    /// The handshake is done on the server's side. False: the backlog is full, and the segment counts as lost.
+    pub(super) fn established(&mut self, end: End) -> bool {
+        let socket = self.connections.socket(end);
+        let (process, port) = (socket.process, socket.address.port());
+        let backlog = self.options.backlog;
+        let Some(listener) = self.host(process.node).listeners.get_mut(&port).filter(|l| l.process == process) else {
+            self.refuse(end);
+            return true;
+        };
+        if listener.ready.len() >= backlog {
+            return false;
+        }
+        listener.ready.push_back(end.connection);
+        let wakers = std::mem::take(&mut listener.wakers);
+        self.wakes.extend(wakers);
+        self.connections.socket(end).released = false;
+        true
+    }
+
+    /// Resets a connection that nobody will accept.
+    pub(crate) fn refuse(&mut self, end: End) {
+        self.connections.socket(end).forgotten = true;
+        self.send_reset(end);
+    }
+}
