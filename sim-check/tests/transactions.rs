@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use sim_check::transactions::{Analysis, Consistency, list_append, rw_register};
-use sim_check::{judge, read};
+use sim_check::{Verdict, judge, read};
 
 /// A folder of the corpus, if there is one. One that was asked for has to be there.
 fn corpus(name: &str) -> Option<PathBuf> {
@@ -134,7 +134,9 @@ fn histories_that_one_pass_decides_get_their_verdicts() {
     {
         let valid = file["expected"]["valid"].as_bool().expect("a verdict");
         let verdict = judge(model, &text).expect(&path);
-        assert_eq!(verdict.is_valid(), valid, "{path}: {verdict}");
+        // Nobody reads the counter of the corpus: its tool calls that valid.
+        let accepted = matches!(verdict, Verdict::Valid | Verdict::Vacuous(_));
+        assert_eq!(accepted, valid, "{path}: {verdict}");
         assert_eq!(verdict.evidence().is_some(), !valid, "{path}: {verdict}");
     }
 }

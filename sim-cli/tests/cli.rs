@@ -206,8 +206,8 @@ fn standard_input_is_a_file() {
 
 #[test]
 fn an_unknown_model_is_answered_with_the_known_ones() {
-    let output = sim(&["check", "queue", "/nowhere"]);
-    assert_refused(&output, "there is no model queue");
+    let output = sim(&["check", "stack", "/nowhere"]);
+    assert_refused(&output, "there is no model stack");
     assert!(stderr(&output).contains("\n  cas-register    one value"), "{}", stderr(&output));
 }
 

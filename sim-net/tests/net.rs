@@ -543,3 +543,80 @@ fn a_writer_that_nobody_answers_gives_up() {
     });
     assert!(report.passed(), "{}", report.message);
 }
+
+/// The byte at a place of the stream that every client sends.
+fn byte_at(place: usize) -> u8 {
+    (place * 31 % 251) as u8
+}
+
+#[test]
+fn whatever_goes_wrong_a_stream_is_a_prefix_of_what_was_written() {
+    use sim_core::fault::{crash, faults, pause, power_loss};
+    use sim_core::random;
+    for seed in 0..150 {
+        let report = Sim::new(seed).time_limit(3.mins() * 60).with_faults(sim_net::KINDS).run(|| async {
+            let mut options = sim_net::options();
+            options.window = random().range(1..5_000) as usize;
+            options.backlog = random().range(1..4) as usize;
+            sim_net::set_options(options);
+            set_link_options(None, LinkOptions::default().loss(Ratio::percent(random().range(0..25) as u32)));
+            node("server").start(|| async {
+                let listener = TcpListener::bind("0.0.0.0:7").await?;
+                loop {
+                    let (mut stream, _) = listener.accept().await?;
+                    spawn(async move {
+                        let (mut place, mut buffer) = (0, [0; 700]);
+                        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                            for byte in &buffer[..read] {
+                                assert_eq!(*byte, byte_at(place), "at {place}");
+                                place += 1;
+                            }
+                        }
+                    });
+                }
+                #[expect(unreachable_code, reason = "names the error type")]
+                Ok::<(), std::io::Error>(())
+            });
+            for client in 0..3 {
+                node(&format!("client-{client}")).start(|| async {
+                    loop {
+                        sleep(random().range(1..50).ms()).await;
+                        let Ok(mut stream) = TcpStream::connect("server:7").await else { continue };
+                        let length = random().range(0..20_000) as usize;
+                        let bytes: Vec<u8> = (0..length).map(byte_at).collect();
+                        let mut sent = 0;
+                        while sent < length {
+                            let end = length.min(sent + random().range(1..3_000) as usize);
+                            match timeout(20.secs(), stream.write(&bytes[sent..end])).await {
+                                Ok(Ok(written)) => sent += written,
+                                _ => break,
+                            }
+                        }
+                        if random().chance(Ratio::percent(50)) {
+                            let _ = stream.shutdown().await;
+                        }
+                    }
+                });
+            }
+            let names = ["server", "client-0", "client-1", "client-2"];
+            for _ in 0..random().range(1..12) {
+                let (one, other) = (*random().pick(&names), *random().pick(&names));
+                let fault = match random().range(0..6) {
+                    0 => crash(one),
+                    1 => power_loss(one),
+                    2 => pause(one),
+                    3 => sim_net::isolate_fault(one),
+                    4 if one != other => sim_net::partition_oneway_fault(one, other),
+                    _ if one != other => sim_net::partition_fault(one, other),
+                    _ => crash(other),
+                };
+                faults().at(random().range(0..20_000).ms(), fault.lasting(random().range(1..5_000).ms()).may_miss());
+            }
+            sleep(30.secs()).await;
+            names.iter().for_each(|name| node(name).crash());
+            sleep(20.mins()).await;
+            assert_eq!(sim_net::open_connections(), 0, "every connection is forgotten in the end");
+        });
+        assert!(report.passed(), "{}", report.render(&[]));
+    }
+}

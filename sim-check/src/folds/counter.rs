@@ -9,7 +9,7 @@ use crate::verdict::{Evidence, Verdict};
 /// Checks adds of numbers and reads of their sum. Numbers may be negative, other than in Jepsen; an add that fails
 /// counts as possible for the reads that overlap it.
 pub fn counter() -> Counter {
-    Counter { sure: 0, open: BTreeMap::new(), lost: (0, 0), reads: BTreeMap::new() }
+    Counter { sure: 0, open: BTreeMap::new(), lost: (0, 0), reads: BTreeMap::new(), read: false }
 }
 
 /// The check that [`counter()`] makes.
@@ -23,6 +23,8 @@ pub struct Counter {
     lost: (i128, i128),
     /// The least and the most that the open read of a process may find.
     reads: BTreeMap<u64, (i128, i128)>,
+    /// Whether a read was acknowledged.
+    read: bool,
 }
 
 impl Counter {
@@ -66,6 +68,7 @@ impl Fold for Counter {
             ("read", _) => {
                 let (low, high) = self.reads.remove(&event.process).unwrap_or_else(|| self.range());
                 let Value::Int(found) = event.value else { return None };
+                self.read |= event.phase == Phase::Ok;
                 if acknowledges(event, "read") && !(low..=high).contains(&i128::from(found)) {
                     let (client, at) = (event.process, event.moment.index);
                     let sentence = format!(
@@ -80,6 +83,9 @@ impl Fold for Counter {
     }
 
     fn finish(&mut self) -> Verdict {
-        Verdict::Valid
+        match self.read {
+            true => Verdict::Valid,
+            false => Verdict::Vacuous("the counter was never read".to_string()),
+        }
     }
 }
