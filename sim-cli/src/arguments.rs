@@ -116,9 +116,10 @@ pub(crate) struct List {
 #[derive(Args)]
 #[command(after_help = CHECK_CODES)]
 pub(crate) struct Check {
-    /// What the histories should look like: cas-register, register, kv, mutex or multi-register
+    /// What the histories should look like: cas-register, register, kv, mutex, multi-register, list-append, rw-register, bank,
+    /// counter, set, queue or unique-ids
     pub(crate) model: String,
-    /// Histories in Jepsen's log format or in EDN; `-` is standard input
+    /// Histories in Jepsen's log format, in EDN or in JSON; `-` is standard input
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// So many steps may the search for each take before the verdict is unknown
