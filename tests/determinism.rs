@@ -34,7 +34,7 @@ async fn everything() {
     });
     faults()
         .at(200.ms(), crash("server").lasting(100.ms()))
-        .at(600.ms(), power_loss("server").lasting(150.ms()))
+        .at(350.ms(), power_loss("server").lasting(150.ms()))
         .at(300.ms(), net::partition_fault("client-0", "server").lasting(200.ms()))
         .at(100.ms(), clock_rate("client-1", 1_200_000))
         .on(fsync("server", "log").nth(5), fsync_eio());
@@ -56,7 +56,7 @@ async fn fixture() {
 
 /// Pinned: debug and release builds, and every machine, must come to it. A change of what a seed means changes it, and
 /// says so in the change log.
-const DIGEST_OF_SEED_7: u64 = 0x8d52_b183_a9d2_6ced;
+const DIGEST_OF_SEED_7: u64 = 0x24c3_2abd_bebd_1622;
 
 #[test]
 fn a_seed_has_one_digest_alone_in_a_sweep_and_twice_in_a_process() {
