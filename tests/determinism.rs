@@ -47,6 +47,8 @@ async fn everything() {
         }
     });
     timeout(60.secs(), clients.join()).await.unwrap();
+    // No seed is done before the last fault has struck.
+    sleep(1.secs()).await;
 }
 
 #[sim::test(seeds = 20)]
@@ -56,7 +58,7 @@ async fn fixture() {
 
 /// Pinned: debug and release builds, and every machine, must come to it. A change of what a seed means changes it, and
 /// says so in the change log.
-const DIGEST_OF_SEED_7: u64 = 0x24c3_2abd_bebd_1622;
+const DIGEST_OF_SEED_7: u64 = 0xb0e5_af06_a543_3934;
 
 #[test]
 fn a_seed_has_one_digest_alone_in_a_sweep_and_twice_in_a_process() {
