@@ -52,3 +52,24 @@ fn the_nightly_tier_runs_all_seeds() {
     assert_eq!(seeds(&[]), "0x0 to 0x0");
     assert_eq!(seeds(&[("SIM_TIER", "nightly")]), "0x0 to 0x27");
 }
+
+#[test]
+fn a_failure_reads_like_this() {
+    use sim::prelude::*;
+    let report = sim::simulation(0x1f3a9c).run(|| async {
+        node("store").start(std::future::pending::<()>);
+        faults().at(5.secs(), power_loss("store").lasting(2.secs()));
+        sim::time::sleep(12_418.ms()).await;
+        always!(false, "what was acknowledged is there", "k3 is {}", 7);
+    });
+    let line = ("replay", "SIM_SEED=0x1f3a9c cargo test a_failure".to_string());
+    insta::with_settings!({ filters => vec![(r"digest [0-9a-f]{16}", "digest [digest]"), (r"facade.rs:\d+", "facade.rs:[line]")] }, {
+        insta::assert_snapshot!(report.render(&[line]), @r"
+        the simulation: incorrect at 12.418 s of simulated time
+          seed 0x1f3a9c   12 events   digest [digest]
+          always violated: what was acknowledged is there: k3 is 7 (tests/facade.rs:[line])
+          faults that fired: power_loss store for 2s @5.000 s
+          replay:  SIM_SEED=0x1f3a9c cargo test a_failure
+        ");
+    });
+}
