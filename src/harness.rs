@@ -6,6 +6,7 @@ use std::time::Duration;
 use linkme::distributed_slice;
 use sim_core::mark::{MARKS, MarkKind};
 use sim_core::{Outcome, Progress, Report, Seed, Sim, determinism};
+use sim_host::environment::{self, number, variable};
 use sim_host::watch::{self, Limits};
 use sim_host::worker::Worker;
 use sim_host::zygote::{self, Request, SERVERS, TestInfo};
@@ -61,13 +62,9 @@ impl Case {
         }
     }
 
-    fn run(&self, request: &Request, progress: Option<Arc<Progress>>) -> Report {
+    fn run(&self, request: &Request, progress: Arc<Progress>) -> Report {
         let limit = Duration::from_nanos(self.time_limit_ns);
-        let sim = simulation(request.seed).record(request.record).time_limit(limit);
-        let sim = match progress {
-            Some(progress) => sim.progress(progress),
-            None => sim,
-        };
+        let sim = simulation(request.seed).record(request.record).time_limit(limit).progress(progress);
         Report { test: self.name().to_string(), ..(self.run)(sim) }
     }
 
@@ -155,35 +152,9 @@ impl Settings {
             expect: case.expect.filter(|_| only.is_none()),
             twice: variable("SIM_CHECK").is_some_and(|value| value != "0"),
             isolated,
-            limits: limits_from_environment()?,
+            limits: environment::limits()?,
         })
     }
-}
-
-fn limits_from_environment() -> Result<Limits, String> {
-    let default = Limits::default();
-    Ok(Limits {
-        run: seconds("SIM_WALL_LIMIT")?.unwrap_or(default.run),
-        poll: seconds("SIM_POLL_LIMIT")?.unwrap_or(default.poll),
-    })
-}
-
-/// A length of real time: a second to a year.
-fn seconds(name: &str) -> Result<Option<Duration>, String> {
-    match number(name)? {
-        Some(seconds @ 1..=31_536_000) => Ok(Some(Duration::from_secs(seconds))),
-        Some(seconds) => Err(format!("{name}={seconds}: expected 1 to 31536000 seconds")),
-        None => Ok(None),
-    }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn number(name: &str) -> Result<Option<u64>, String> {
-    let Some(text) = variable(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| format!("{name}={}: expected a whole number", text.escape_debug()))
 }
 
 /// Runs seeds of one case.
@@ -210,7 +181,7 @@ impl Runner {
             return worker.run(request);
         }
         let (case, asked) = (self.case, request.clone());
-        let watched = watch::watch(request.limits, move |progress| case.run(&asked, Some(progress)));
+        let watched = watch::watch(request.limits, move |progress| case.run(&asked, progress));
         watched.unwrap_or_else(|failure| Report::lost(&request.test, Seed(request.seed), failure))
     }
 }
@@ -238,7 +209,7 @@ fn start_worker() -> Option<Worker> {
 static SERVER: fn() = || {
     let tests = TESTS.iter().map(Case::info).collect();
     zygote::serve(tests, |request, progress| match TESTS.iter().find(|case| case.name() == request.test) {
-        Some(case) => case.run(request, Some(progress)),
+        Some(case) => case.run(request, progress),
         None => {
             let message = format!("this executable has no simulated test {}", request.test);
             Report::lost(&request.test, Seed(request.seed), sim_core::Failure::new(Outcome::Panicked, message))

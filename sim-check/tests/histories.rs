@@ -1,26 +1,13 @@
 //! Every Porcupine and Knossos history of the corpus gets the verdict its authors gave it.
-//!
-//! The corpus is not part of the project: `SIM_HISTORIES` names its directory, seen from the root of
-//! the checkout. Without it a directory `shared/histories` beside the checkout is used, if there is one.
+
+mod corpus;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use corpus::corpus;
 use serde_json::Value as Json;
 use sim_check::{Verdict, judge};
-
-/// A corpus, if there is one. One that was asked for has to be there.
-fn corpus(name: &str) -> Option<PathBuf> {
-    let asked_for = std::env::var_os("SIM_HISTORIES").map(PathBuf::from);
-    let root = asked_for.clone().unwrap_or_else(|| PathBuf::from("../shared/histories"));
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root).join(name);
-    if corpus.is_dir() {
-        return Some(corpus);
-    }
-    assert_eq!(asked_for, None, "there is no {}", corpus.display());
-    println!("not run: there is no {}; set SIM_HISTORIES", corpus.display());
-    None
-}
 
 /// Judges each file of a corpus and returns how many there were.
 fn judge_all(corpus: &Path) -> usize {

@@ -1,26 +1,13 @@
 //! Every transactional history of the corpus gets the verdict its authors gave it.
-//!
-//! Where the corpus is, is told in `histories.rs`.
+
+mod corpus;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use corpus::corpus;
 use serde_json::Value as Json;
 use sim_check::transactions::{Analysis, Consistency, list_append, rw_register};
 use sim_check::{Verdict, judge, read};
-
-/// A folder of the corpus, if there is one. One that was asked for has to be there.
-fn corpus(name: &str) -> Option<PathBuf> {
-    let asked_for = std::env::var_os("SIM_HISTORIES").map(PathBuf::from);
-    let root = asked_for.clone().unwrap_or_else(|| PathBuf::from("../shared/histories"));
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root).join(name);
-    if corpus.is_dir() {
-        return Some(corpus);
-    }
-    assert_eq!(asked_for, None, "there is no {}", corpus.display());
-    println!("not run: there is no {}; set SIM_HISTORIES", corpus.display());
-    None
-}
 
 /// The files of a folder that hold histories of a workload, their text, and what is expected of them.
 fn files(folder: &str, workload: &str) -> Vec<(String, String, Json)> {

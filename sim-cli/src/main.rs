@@ -24,7 +24,6 @@ mod build;
 mod catalog;
 mod check;
 mod commit;
-mod environment;
 mod host;
 mod list;
 mod meter;

@@ -1,17 +1,17 @@
 //! `cargo sim replay`: one seed again, with every event.
 
 use sim_core::Report;
+use sim_host::environment::limits;
 
 use crate::arguments::Replay;
 use crate::catalog::Catalog;
-use crate::environment::limits;
 use crate::host::Host;
 use crate::stop::Stop;
 use crate::text::say;
 
 /// Runs the seed and shows what happened; the exit code of its outcome.
 pub(crate) fn run(options: &Replay) -> Result<u8, Stop> {
-    let limits = limits()?;
+    let limits = limits().map_err(Stop::Usage)?;
     let catalog = Catalog::build(&options.build)?;
     let test = catalog.find(&options.test)?;
     let report = Host::new(&catalog.executables, limits).run(test, options.seed.0, true)?;

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sim_core::Report;
+use sim_host::environment::{limits, variable};
 use sim_host::watch::Limits;
 
 use crate::arguments::{Shard, Sweep};
 use crate::catalog::{Catalog, Test};
-use crate::environment::{limits, variable};
 use crate::host::Host;
 use crate::meter::Meter;
 use crate::results::{Line, Results, numbered_directory};
@@ -75,7 +75,14 @@ impl<'a> Settings<'a> {
         };
         let tier = options.tier.clone().or(variable("SIM_TIER"));
         let nightly = tier.as_deref() == Some("nightly");
-        Ok(Settings { options, shard, nightly, limits: limits()?, commit: commit::current(&here), here })
+        Ok(Settings {
+            options,
+            shard,
+            nightly,
+            limits: limits().map_err(Stop::Usage)?,
+            commit: commit::current(&here),
+            here,
+        })
     }
 
     fn seeds_of(&self, test: &Test) -> Seeds {

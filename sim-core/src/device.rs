@@ -162,10 +162,7 @@ impl Process {
     #[inline]
     pub fn is_alive(self) -> bool {
         world::try_with(|world| {
-            !world.finished.get()
-                && self.incarnation != Incarnation::DEAD
-                && world.nodes.borrow()[self.node].incarnation == self.incarnation
-                && !(world.running.get().dead && world.running.get().node == self.node)
+            !world.finished.get() && world.nodes.borrow()[self.node].incarnation == self.incarnation
         })
         .unwrap_or(false)
     }

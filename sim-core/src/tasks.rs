@@ -39,10 +39,6 @@ pub(crate) enum Wait {
     Device { device: u32, what: &'static str, token: u64 },
 }
 
-impl Wait {
-    pub(crate) const UNKNOWN: Wait = Wait::Unknown;
-}
-
 /// A future and then its output, in one allocation.
 #[pin_project(project = StageProjection)]
 enum Stage<F: Future> {

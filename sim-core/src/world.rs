@@ -84,7 +84,7 @@ impl World {
             ready: RefCell::default(),
             schedule: RefCell::new(choices.stream(Stream::SCHEDULE, 0)),
             tasks: RefCell::default(),
-            waiting: Cell::new(Wait::UNKNOWN),
+            waiting: Cell::new(Wait::Unknown),
             agenda: RefCell::default(),
             nodes: RefCell::default(),
             log: RefCell::new(Log::new(recording)),

@@ -5,6 +5,7 @@
 //! | `interpose` | the C library's clocks, entropy, ids and thread calls, answered by the simulation while one runs |
 //! | `syscall` | the real system calls, for everything else |
 //! | `tsc` | the processor's time stamp counter, trapped and answered likewise |
+//! | [`environment`] | the variables that `cargo test` and `cargo sim` both understand |
 //! | [`leak`] | what happens when a program reaches past the simulation |
 //! | [`watch`](mod@watch) | a run on a thread of its own, with a watchdog in real time |
 //! | [`zygote`] | a pristine process that forks one child per seed, and the protocol to ask it |
@@ -24,6 +25,7 @@ mod syscall;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tsc;
 
+pub mod environment;
 pub mod leak;
 pub mod watch;
 pub mod worker;

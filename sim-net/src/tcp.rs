@@ -21,6 +21,7 @@ use crate::link::LinkId;
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
+
 /// A connection that a program holds: its slot, and its number, which is never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Handle {
