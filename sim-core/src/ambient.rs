@@ -3,6 +3,8 @@
 //! `sim-host` interposes the C library's clocks and entropy and asks here. Every function gives `None` or `false` outside
 //! a simulation, also on a thread that is just being torn down.
 
+use std::rc::Rc;
+
 use crate::choice::Stream;
 use crate::life::NodeState;
 use crate::node::NodeId;
@@ -82,4 +84,45 @@ pub fn leak(message: String) -> Option<Report> {
         world.fail(Failure::new(Outcome::Leaked, message));
         crate::sim::report(world)
     })
+}
+
+/// The simulation that runs on this thread, on its way to another one. While a thread has it, no other thread with the
+/// same simulation may run: whoever sends it answers for that.
+pub struct Lent(Rc<World>);
+
+/// Takes the simulation of this thread to another thread. `None` outside a simulation.
+pub fn lend() -> Option<Lent> {
+    world::current().map(Lent)
+}
+
+impl Lent {
+    /// Makes it the simulation of this thread, until [`give_back`].
+    pub fn adopt(self) {
+        drop(world::set_current(Some(self.0)));
+    }
+}
+
+/// Ends what [`Lent::adopt`] began.
+pub fn give_back() {
+    drop(world::set_current(None));
+}
+
+/// Says whether what runs from now on is a program that was not written for the simulation. A panic in one is noticed
+/// even if the program catches it. Returns what was before.
+pub fn set_hosting(hosting: bool) -> bool {
+    world::try_with(|world| world.hosting.replace(hosting)).unwrap_or(false)
+}
+
+/// Whether the node of the running code is alive; false also outside a simulation.
+#[inline]
+pub fn is_alive() -> bool {
+    world::try_with(|world| world.acts() && !world.finished.get()).unwrap_or(false)
+}
+
+/// Adds what a program printed to the log of a recorded run. It moves no digest.
+pub fn remark(kind: &str, text: String) {
+    world::try_with(|world| {
+        let node = world.nodes.borrow()[world.current_node()].name.to_string();
+        world.log.borrow_mut().remark(world.now(), node, kind, text);
+    });
 }

@@ -13,7 +13,7 @@ use crate::clock::NodeClock;
 use crate::device::Down;
 use crate::node::{Incarnation, NodeId, OnPanic};
 use crate::outcome::{Failure, Outcome};
-use crate::panics;
+use crate::panics::{self, Caught};
 use crate::tasks::TaskId;
 use crate::world::{self, World};
 
@@ -280,6 +280,31 @@ impl World {
                 });
             });
         }
+    }
+
+    /// A hosted program panics. It may catch that, and the policy of its node is applied all the same: a panic is never
+    /// swallowed, unless the node was told so. The node goes down after this step.
+    pub(crate) fn hosted_panic(&self, caught: &Caught) {
+        let running = self.running.get();
+        if !self.hosting.get() || running.dead {
+            return;
+        }
+        let Ok(nodes) = self.nodes.try_borrow() else { return };
+        let (policy, name, life) =
+            (nodes[running.node].on_panic, nodes[running.node].name.clone(), nodes[running.node].incarnation);
+        drop(nodes);
+        let task = running.task.map_or_else(|| "no task".to_string(), |task| self.tasks.borrow().describe(task));
+        let message = caught.explain(&format!("on node {name}, in {task}"));
+        if matches!(policy, OnPanic::Fail | OnPanic::EndTask) {
+            return self.node_failed(running.node, message);
+        }
+        self.call_after(0, move || {
+            world::with("Node::on_panic", |world| {
+                if world.nodes.borrow()[running.node].incarnation == life {
+                    world.node_failed(running.node, message);
+                }
+            });
+        });
     }
 
     /// Drops the start closures of all nodes, with what users put into them.

@@ -48,6 +48,7 @@ pub(crate) fn install_hook() {
             let wanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
             let backtrace = wanted.then(|| std::backtrace::Backtrace::force_capture().to_string());
             let caught = Caught { message: text(info.payload()), place, backtrace };
+            world::try_with(|world| world.hosted_panic(&caught));
             let _ = LAST.try_with(|last| last.replace(Some(caught)));
         }));
     });

@@ -5,6 +5,7 @@
 //! (a future, a destructor, a waker of theirs) ever runs while a cell is borrowed.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,8 @@ use crate::progress::Progress;
 use crate::tasks::{Tag, TaskId, Tasks, Wait};
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
+    /// Not dropped with the thread: what runs while a thread is torn down is still of the simulation.
+    static CURRENT: RefCell<Option<ManuallyDrop<Rc<World>>>> = const { RefCell::new(None) };
 }
 
 /// After so many reads of clocks within one poll, each further read takes [`READ_COST`].
@@ -68,6 +70,8 @@ pub(crate) struct World {
     pub(crate) failure: RefCell<Option<Failure>>,
     pub(crate) finished: Cell<bool>,
     pub(crate) clock_reads: Cell<u32>,
+    /// What runs is a program that was not written for the simulation.
+    pub(crate) hosting: Cell<bool>,
     pub(crate) progress: Option<Arc<Progress>>,
 }
 
@@ -95,6 +99,7 @@ impl World {
             failure: RefCell::default(),
             finished: Cell::new(false),
             clock_reads: Cell::new(0),
+            hosting: Cell::new(false),
             progress,
         }
     }
@@ -221,7 +226,18 @@ fn outside(what: &str) -> ! {
 /// Calls `f` with the current world, if there is one.
 #[inline]
 pub(crate) fn try_with<R>(f: impl FnOnce(&World) -> R) -> Option<R> {
-    CURRENT.try_with(|current| current.try_borrow().ok()?.as_deref().map(f)).ok().flatten()
+    CURRENT.try_with(|current| current.try_borrow().ok()?.as_ref().map(|world| f(world))).ok().flatten()
+}
+
+/// The world of this thread, to be shared with another one.
+pub(crate) fn current() -> Option<Rc<World>> {
+    CURRENT.with(|current| current.borrow().as_deref().cloned())
+}
+
+/// Makes a world the current one of this thread, or none. Returns what was before.
+pub(crate) fn set_current(world: Option<Rc<World>>) -> Option<Rc<World>> {
+    let world = world.map(ManuallyDrop::new);
+    CURRENT.with(|current| std::mem::replace(&mut *current.borrow_mut(), world)).map(ManuallyDrop::into_inner)
 }
 
 /// Makes a world the current one of this thread until the guard is dropped.
@@ -238,14 +254,13 @@ impl Entered {
             "a second simulation was started inside a running one. One simulation holds every node: start them with \
              sim::node(\"..\").start(..) in the simulation that is running, or run the second one after it"
         );
-        CURRENT.with(|current| current.borrow_mut().replace(world));
+        set_current(Some(world));
         Entered(())
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let world = CURRENT.with(|current| current.borrow_mut().take());
-        drop(world);
+        drop(set_current(None));
     }
 }

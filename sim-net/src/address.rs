@@ -125,7 +125,11 @@ impl ToSocketAddrs for [SocketAddr] {
     }
 }
 
-fn resolve(host: &str) -> io::Result<IpAddr> {
+/// The address of a host: a node's name, `localhost`, or an address in words.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] for an unknown name.
+pub fn resolve(host: &str) -> io::Result<IpAddr> {
     if let Ok(ip) = host.parse() {
         return Ok(ip);
     }

@@ -11,6 +11,7 @@
 //! | `kernel` | sockets and what is on the wire: the [`Net`] device |
 //! | `tcp` | the kernel's half of a connection: handshake, windows, retransmission, resets |
 //! | `stream`, `listener`, `udp` | the native face: [`TcpStream`], [`TcpListener`], [`UdpSocket`] |
+//! | [`raw`] | the same kernel for those who bring a way to wait of their own: sim-host |
 //! | `fault` | [`partition()`], [`isolate`], and the same as faults of a plan |
 //!
 //! Every node has the address that [`ip_of`] gives it, answers to its name, and has a loopback interface of its own.
@@ -23,6 +24,8 @@ mod listener;
 mod stream;
 mod tcp;
 mod udp;
+
+pub mod raw;
 
 pub use address::{ToSocketAddrs, ip_of, lookup_host};
 pub use fault::{

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use sim_core::device::{self, Process};
 
@@ -28,19 +28,32 @@ impl TcpListener {
     /// # Panics
     /// Outside a simulation.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        const WHAT: &str = "net::TcpListener::bind";
-        let process = device::process(WHAT);
-        if !process.is_alive() {
-            return Err(io::ErrorKind::NetworkDown.into());
-        }
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to bind to");
         for address in address.to_socket_addrs()? {
-            match act(WHAT, |kernel| kernel.listen(process, address)) {
-                Ok(local) => return Ok(TcpListener { process, local }),
+            match TcpListener::bind_now("net::TcpListener::bind", address) {
+                Ok(listener) => return Ok(listener),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    pub(crate) fn bind_now(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
+        let process = device::process(what);
+        if !process.is_alive() {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
+        let local = act(what, |kernel| kernel.listen(process, address))?;
+        Ok(TcpListener { process, local })
+    }
+
+    /// Whether a connection waits to be accepted; otherwise `waker` is woken when one comes.
+    pub(crate) fn is_ready(&self, kernel: &mut Kernel, waker: &Waker) -> bool {
+        let listener = kernel.host(self.process.node).listeners.get_mut(&self.local.port());
+        listener.filter(|listener| listener.process == self.process).is_some_and(|listener| {
+            wait(&mut listener.wakers, waker);
+            !listener.ready.is_empty()
+        })
     }
 
     /// Waits for a connection.

@@ -61,6 +61,11 @@ impl TcpStream {
         TcpStream { handle, local, peer }
     }
 
+    /// Gives the connection to another face.
+    pub(crate) fn into_handle(self) -> Handle {
+        std::mem::ManuallyDrop::new(self).handle
+    }
+
     /// The address of this end.
     ///
     /// # Errors

@@ -135,10 +135,7 @@ impl Drop for UdpSocket {
         if !self.process.is_alive() {
             return;
         }
-        act_if_running(|kernel| {
-            kernel.host(self.process.node).datagram_ports.remove(&self.local.port());
-            drop(kernel.datagram_sockets.try_remove(self.slot));
-        });
+        act_if_running(|kernel| kernel.close_datagram(self.process.node, self.slot, self.local.port()));
     }
 }
 
@@ -148,7 +145,7 @@ fn first(to: impl ToSocketAddrs) -> io::Result<SocketAddr> {
 }
 
 impl Kernel {
-    fn bind_datagram(&mut self, process: Process, address: SocketAddr) -> io::Result<(usize, SocketAddr)> {
+    pub(crate) fn bind_datagram(&mut self, process: Process, address: SocketAddr) -> io::Result<(usize, SocketAddr)> {
         let local = self.bind_address(process.node, address, |host, port| host.datagram_ports.contains_key(&port))?;
         let socket = DatagramSocket { process, local, inbox: VecDeque::new(), inbox_bytes: 0, wakers: Vec::new() };
         let slot = self.datagram_sockets.insert(socket);
@@ -156,7 +153,7 @@ impl Kernel {
         Ok((slot, local))
     }
 
-    fn send_datagram(&mut self, process: Process, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn send_datagram(&mut self, process: Process, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Some(there) = node_at(process.node, to.ip()) else { return };
         let id = self.links.id(process.node, there);
         let link = self.links.get(id);
@@ -192,7 +189,7 @@ impl Kernel {
         }
     }
 
-    fn poll_receive(
+    pub(crate) fn poll_receive(
         &mut self,
         slot: usize,
         only_from: Option<SocketAddr>,

@@ -620,3 +620,28 @@ fn whatever_goes_wrong_a_stream_is_a_prefix_of_what_was_written() {
         assert!(report.passed(), "{}", report.render(&[]));
     }
 }
+
+#[test]
+fn the_raw_face_says_what_a_socket_is_ready_for_and_wakes_when_that_changes() {
+    use sim_net::raw::{Connection, Listener};
+    use std::task::Poll;
+    passes(|| async {
+        let listener = Listener::bind("0.0.0.0:7".parse().unwrap()).unwrap();
+        let client = Connection::open("127.0.0.1:7".parse().unwrap()).unwrap();
+        async fn readable(ask: &dyn Fn(&std::task::Waker) -> bool) {
+            std::future::poll_fn(move |cx| if ask(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await
+        }
+        assert!(!client.ready(std::task::Waker::noop()).writable, "the handshake is under way");
+        readable(&|waker| listener.ready(waker).readable).await;
+        let Poll::Ready(Ok(server)) = listener.poll_accept(std::task::Waker::noop()) else { panic!("nobody came") };
+        assert!(client.ready(std::task::Waker::noop()).writable);
+        assert!(!server.ready(std::task::Waker::noop()).readable);
+        assert!(matches!(client.poll_write(b"hello", std::task::Waker::noop()), Poll::Ready(Ok(5))));
+        readable(&|waker| server.ready(waker).readable).await;
+        let mut seen = Vec::new();
+        assert_eq!(server.peek(&mut |part| seen.extend_from_slice(part)), 5);
+        assert_eq!(seen, b"hello");
+        drop(client);
+        readable(&|waker| server.ready(waker).read_closed).await;
+    });
+}

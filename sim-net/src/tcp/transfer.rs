@@ -8,8 +8,9 @@ use sim_core::device::{self, emit};
 use sim_core::event::EventKind;
 use sim_core::hash::hash_message;
 
-use super::{End, MILLISECOND, Payload, SECOND, Segment, Stall, keep};
+use super::{End, MILLISECOND, Payload, Phase, SECOND, Segment, Stall, keep};
 use crate::kernel::{Due, Kernel};
+use crate::raw::Ready;
 
 /// The first retransmission timeout (Linux, `TCP_RTO_MIN`) and the longest (`TCP_RTO_MAX`).
 const RTO_MIN: u64 = 200 * MILLISECOND;
@@ -196,6 +197,41 @@ impl Kernel {
         self.wakes.extend(keep(&mut socket.reader, waker));
         self.waiting("read", u64::from(end.number()));
         Poll::Pending
+    }
+
+    /// What an end is ready for, and whom to wake when that changes.
+    pub(crate) fn readiness(&mut self, end: End, waker: &Waker) -> Ready {
+        let window = self.options.window;
+        if !self.connections.socket(end).credits.is_empty() {
+            self.hear_news(end);
+        }
+        let connection = self.connections.get(end.connection);
+        let is_open = connection.phase == Phase::Open;
+        let socket = &mut connection.sockets[end.side];
+        let (error, broken) = (socket.error.is_some(), socket.broken);
+        let readable = !socket.inbox.is_empty() || socket.end_of_stream || broken || error;
+        let writable = (is_open && socket.outstanding < window) || broken || error;
+        let mut idle = [keep(&mut socket.reader, waker), None];
+        if !is_open {
+            idle[1] = keep(&mut connection.connector, waker);
+        } else if !writable {
+            idle[1] = keep(&mut socket.writer, waker);
+            self.schedule_window(end);
+        }
+        self.wakes.extend(idle.into_iter().flatten());
+        let read_closed = self.connections.socket(end).end_of_stream || broken;
+        Ready { readable, writable, read_closed, broken, error }
+    }
+
+    /// The parts of what has arrived and was not read.
+    pub(crate) fn unread(&mut self, end: End) -> impl Iterator<Item = &[u8]> {
+        let socket = self.connections.socket(end);
+        let skip = socket.inbox_read;
+        socket.inbox.iter().enumerate().map(move |(place, part)| &part[if place == 0 { skip } else { 0 }..])
+    }
+
+    pub(crate) fn take_error(&mut self, end: End) -> Option<io::ErrorKind> {
+        self.connections.socket(end).error.take()
     }
 
     /// Lets the window of the other end open by what was read here, once the news has travelled.
