@@ -39,11 +39,15 @@ mod history;
 pub use harness::{Case, simulation};
 pub use history::{Call, History};
 pub use sim_check as check;
-pub use sim_core::fault::{Fault, Plan, Selector, clock_rate, clock_step, crash, faults, pause, power_loss};
+pub use sim_core::fault::{
+    Budget, Fault, Plan, Rhythm, Selector, Swarm, clock_drift, clock_rate, clock_reset, clock_sine, clock_step,
+    clock_strobe, crash, fail_over, faults, heal, heal_core, liveness, out_of_memory, pause, power_loss, slow_cpu,
+    stop, swizzle, upgrade,
+};
 pub use sim_core::{
     AbortHandle, Clock, Failure, JoinError, JoinHandle, Node, NodeGroup, NodeId, OnPanic, Outcome, Random, Ratio,
-    Report, Seed, Sim, Units, always, buggify, current_node, fail, node, nodes, random, reachable, sometimes, spawn,
-    zone,
+    Report, Seed, Sim, Spread, Units, always, buggify, current_node, fail, node, nodes, random, reachable, sometimes,
+    spawn, stop_requested, zone,
 };
 pub use sim_core::{choice, determinism, device, event, fault, task, time};
 pub use sim_disk as disk;
@@ -78,8 +82,8 @@ pub mod prelude {
     pub use crate::check::linearizable;
     pub use crate::check::model::{CasRegister, Kv, Register};
     pub use crate::{
-        Fault, History, Outcome, Plan, Ratio, Units, always, buggify, clock_rate, clock_step, crash, faults, node,
-        nodes, pause, power_loss, random, reachable, sometimes, spawn,
+        Budget, Fault, History, Outcome, Plan, Ratio, Rhythm, Selector, Swarm, Units, always, buggify, clock_rate,
+        clock_step, crash, faults, node, nodes, pause, power_loss, random, reachable, sometimes, spawn,
     };
 }
 

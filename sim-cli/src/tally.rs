@@ -17,6 +17,25 @@ pub(crate) struct Tally {
     groups: BTreeMap<(Outcome, usize, u64), Group>,
     seeds: u64,
     simulated: Duration,
+    /// Of each kind of fault.
+    faults: BTreeMap<String, Meter>,
+}
+
+/// In how many runs a kind of fault was armed, fired, and was met by a program.
+#[derive(Default)]
+struct Meter {
+    armed: u64,
+    fired: u64,
+    observed: u64,
+}
+
+/// A kind of fault that fired in so many runs and was never met proves nothing.
+const ENOUGH: u64 = 50;
+
+impl Meter {
+    fn is_idle(&self) -> bool {
+        self.fired >= ENOUGH && self.observed == 0
+    }
 }
 
 /// What was found of a test.
@@ -47,13 +66,14 @@ impl Tally {
     /// Nothing found yet.
     pub(crate) fn new(tests: usize) -> Self {
         let tests = (0..tests).map(|_| Found::default()).collect();
-        Tally { tests, groups: BTreeMap::new(), seeds: 0, simulated: Duration::ZERO }
+        Tally { tests, groups: BTreeMap::new(), seeds: 0, simulated: Duration::ZERO, faults: BTreeMap::new() }
     }
 
     /// Takes a run of the `index`-th test into account.
     pub(crate) fn add(&mut self, index: usize, expect: Option<Outcome>, report: &Report) -> Meaning {
         self.seeds += 1;
         self.simulated = self.simulated.saturating_add(Duration::from_nanos(report.sim_ns));
+        self.meter(report);
         let found = &mut self.tests[index];
         found.seeds += 1;
         found.reached.extend(report.reached.iter().cloned());
@@ -68,6 +88,21 @@ impl Tally {
             return Meaning { expected: true, shown };
         }
         Meaning { expected: false, shown: self.group(index, report) }
+    }
+
+    fn meter(&mut self, report: &Report) {
+        let mut kinds: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+        for fault in &report.faults {
+            let (fired, observed) = kinds.entry(&fault.kind).or_default();
+            *fired |= !fault.fired_ns.is_empty();
+            *observed |= fault.observed > 0;
+        }
+        for (kind, (fired, observed)) in kinds {
+            let meter = self.faults.entry(kind.to_string()).or_default();
+            meter.armed += 1;
+            meter.fired += u64::from(fired);
+            meter.observed += u64::from(observed);
+        }
     }
 
     /// Puts a failure into its group; whether it is the shortest there.
@@ -110,10 +145,12 @@ pub(crate) struct Story<'a> {
 impl Story<'_> {
     /// All of it, and the exit code.
     pub(crate) fn tell(&self) -> (String, u8) {
-        let parts = [self.failures(), self.expectations(), self.unreached(), self.totals()];
+        let parts = [self.failures(), self.expectations(), self.unreached(), self.meters(), self.totals()];
         let told = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
         let first = self.tally.groups.keys().next().map(|(outcome, ..)| *outcome);
-        let worst = first.or((!self.partial && self.missed().next().is_some()).then_some(Outcome::Vacuous));
+        let idle = self.tally.faults.values().any(Meter::is_idle);
+        let vacuous = !self.partial && (idle || self.missed().next().is_some());
+        let worst = first.or(vacuous.then_some(Outcome::Vacuous));
         (told, worst.map_or(0, Outcome::exit_code))
     }
 
@@ -167,6 +204,21 @@ impl Story<'_> {
             for mark in marks {
                 out += &format!("never reached by {} of {}: {}\n", test.target, test.info.package, inline(mark));
             }
+        }
+        out
+    }
+
+    /// How the faults fared.
+    fn meters(&self) -> String {
+        let mut out = String::new();
+        if !self.tally.faults.is_empty() {
+            out += &format!("{:<24}{:>10}{:>10}{:>10}   runs\n", "faults", "armed", "fired", "observed");
+        }
+        for (kind, Meter { armed, fired, observed }) in &self.tally.faults {
+            out += &format!("{:<24}{armed:>10}{fired:>10}{observed:>10}\n", inline(kind));
+        }
+        for (kind, meter) in self.tally.faults.iter().filter(|(_, meter)| meter.is_idle()) {
+            out += &format!("never observed: {} fired in {} runs, and no program met it\n", inline(kind), meter.fired);
         }
         out
     }

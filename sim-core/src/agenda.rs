@@ -127,20 +127,23 @@ impl Agenda {
         Some(timer.waker)
     }
 
-    /// Moves the timers of a node whose clock changed: `true_time_of` gives the new time of a deadline.
-    pub(crate) fn replan(&mut self, node: NodeId, true_time_of: impl Fn(u64) -> u64) {
+    /// Moves the timers of a node whose clock changed: `true_time_of` gives the new time of a deadline. Whether there were any.
+    pub(crate) fn replan(&mut self, node: NodeId, true_time_of: impl Fn(u64) -> u64) -> bool {
+        let mut any = false;
         let entries: Vec<Entry> = std::mem::take(&mut self.heap).into_vec();
         let timers = &self.timers;
         let moved = entries.into_iter().filter(|entry| is_live(timers, entry)).map(|mut entry| {
             if let What::Timer(slot) = entry.what
                 && timers[slot as usize].node == node
             {
+                any = true;
                 entry.at = true_time_of(timers[slot as usize].local_deadline);
             }
             entry
         });
         self.heap = moved.collect();
         self.stale = 0;
+        any
     }
 
     /// When the next thing is due.

@@ -40,6 +40,7 @@ pub fn wall_ns() -> Option<u64> {
 /// middle of an allocation of ours) gets the true time: an answer that never panics.
 fn read_clock(world: &World, read: impl FnOnce(&World, NodeId, &mut NodeState) -> u64) -> u64 {
     let node = world.current_node();
+    world.see_clock();
     match world.nodes.try_borrow_mut() {
         Ok(mut nodes) => {
             world.pay_for_read();

@@ -32,6 +32,8 @@ impl Stream {
     pub const CLOCK: Stream = Stream::new("clock");
     /// What the test itself draws. Entity: the node it draws on.
     pub const WORKLOAD: Stream = Stream::new("workload");
+    /// What generators of faults draw. Entity: the fault's place in the plan.
+    pub const FAULT: Stream = Stream::new("fault");
     /// Whether a `buggify!` site is active and fires. Entity: the site.
     pub const BUGGIFY: Stream = Stream::new("buggify");
     /// What a program gets that asks its operating system for randomness. Entity: the node.
@@ -175,6 +177,28 @@ impl Draws {
         Duration::from_nanos(self.range(nanos(range.start)..nanos(range.end)))
     }
 
+    /// A number with the exponential distribution of this mean; 0 when 0 is drawn. Computed in integers: the logarithm by
+    /// repeated squaring (Knuth, The Art of Computer Programming 1, 1.2.2, exercise 25).
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        const LN_2: u128 = 2_977_044_472;
+        let left = (1_u64 << 32) - self.below(1 << 32);
+        let whole = left.ilog2();
+        let (mut mantissa, mut log) = (left << (63 - whole), u64::from(whole) << 24);
+        for bit in (0..24).rev() {
+            let square = (u128::from(mantissa) * u128::from(mantissa)) >> 63;
+            if square >> 64 != 0 {
+                log |= 1 << bit;
+                mantissa = (square >> 1) as u64;
+            } else {
+                mantissa = square as u64;
+            }
+        }
+        // 32 less the logarithm, in 2^-24, times ln 2, in 2^-32, times the mean.
+        let halvings = u128::from((32_u64 << 24) - log);
+        let logarithm = (halvings * LN_2) >> 24;
+        u64::try_from((logarithm * u128::from(mean)) >> 32).unwrap_or(u64::MAX)
+    }
+
     /// True with the given probability. Never draws when the answer is certain.
     #[inline]
     pub fn chance(&mut self, probability: Ratio) -> bool {
@@ -228,6 +252,15 @@ mod tests {
         assert!((2_300..2_700).contains(&hits), "{hits}");
         assert!(!(0..1_000).any(|_| draws.chance(Ratio::ZERO)));
         assert!((0..1_000).all(|_| draws.chance(Ratio::ONE)));
+    }
+
+    #[test]
+    fn exponential_numbers_have_their_mean_and_their_tail() {
+        let mut draws = Choices::new(Seed(3), None).stream(Stream::CLOCK, 0);
+        let drawn: Vec<u64> = (0..20_000).map(|_| draws.exponential(1_000)).collect();
+        let mean = drawn.iter().sum::<u64>() / 20_000;
+        let tail = drawn.iter().filter(|n| **n > 3_000).count();
+        assert!((980..1_020).contains(&mean) && (900..1_100).contains(&tail), "{mean} {tail}");
     }
 
     #[test]

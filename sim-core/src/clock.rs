@@ -4,9 +4,12 @@
 //! step either way and drift. Timers follow the monotonic clock; a deadline computed from the wall clock is the bug
 //! that these two exist to find.
 
+mod sine;
+
 use std::time::{Duration, SystemTime};
 
 use crate::choice::nanos;
+use crate::fault::FaultId;
 use crate::node::NodeId;
 use crate::world::{self, World};
 
@@ -22,6 +25,32 @@ pub(crate) struct NodeClock {
     offset: i128,
     drift_ppm: i32,
     drift_since: u64,
+    wobble: Wobble,
+    /// Faults of this clock that no program has seen yet, by reading it.
+    pub(crate) unseen: Vec<FaultId>,
+}
+
+/// A movement of the wall clock that comes back by itself.
+#[derive(Clone, Copy, Default)]
+enum Wobble {
+    #[default]
+    None,
+    /// Swings around the right time.
+    Sine { amplitude: u64, period: u64, since: u64 },
+    /// Jumps ahead and back.
+    Strobe { ahead: u64, period: u64, since: u64 },
+}
+
+impl Wobble {
+    fn offset(self, true_time: u64) -> i128 {
+        match self {
+            Wobble::None => 0,
+            Wobble::Sine { amplitude, period, since } => sine::of(amplitude, true_time - since, period),
+            Wobble::Strobe { ahead, period, since } => {
+                i128::from(ahead) * i128::from(((true_time - since) / period).is_multiple_of(2))
+            }
+        }
+    }
 }
 
 /// One instant on both scales.
@@ -33,7 +62,15 @@ struct Pair {
 
 impl Default for NodeClock {
     fn default() -> Self {
-        NodeClock { rate_ppm: 1_000_000, rate_since: Pair::default(), offset: 0, drift_ppm: 0, drift_since: 0 }
+        NodeClock {
+            rate_ppm: 1_000_000,
+            rate_since: Pair::default(),
+            offset: 0,
+            drift_ppm: 0,
+            drift_since: 0,
+            wobble: Wobble::None,
+            unseen: Vec::new(),
+        }
     }
 }
 
@@ -63,7 +100,14 @@ impl NodeClock {
     pub(crate) fn wall(&self, true_time: u64) -> u64 {
         let drifted = i128::from(true_time - self.drift_since) * i128::from(self.drift_ppm) / MILLION as i128;
         let epoch = i128::from(EPOCH_SECONDS) * 1_000_000_000;
-        u64::try_from((epoch + i128::from(true_time) + self.offset + drifted).max(0)).unwrap_or(u64::MAX)
+        u64::try_from((epoch + i128::from(true_time) + self.offset + drifted + self.wobble.offset(true_time)).max(0))
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Whether it shows something else than the true time, or will.
+    pub(crate) fn is_wrong(&self) -> bool {
+        let steady = matches!(self.wobble, Wobble::None) && self.drift_ppm == 0 && self.rate_ppm == 1_000_000;
+        !steady || self.offset != 0
     }
 
     fn set_rate(&mut self, now: u64, rate_ppm: u32) {
@@ -108,8 +152,50 @@ impl Clock {
     #[track_caller]
     pub fn rate_ppm(self, ppm: u32) {
         assert!((500_000..=2_000_000).contains(&ppm), "a clock rate is 500,000 to 2,000,000 ppm, not {ppm}");
+        self.run_at(ppm);
+    }
+
+    /// Whether there were timers to move.
+    pub(crate) fn run_at(self, ppm: u32) -> bool {
         self.change("clock.rate", u64::from(ppm), |clock, now| clock.set_rate(now, ppm));
-        world::with("node(..).clock()", |world| world.replan_timers(self.node));
+        world::with("node(..).clock()", |world| world.replan_timers(self.node))
+    }
+
+    /// Swings the wall clock around where it is, by at most `amplitude`, once per `period`, until [`steady`](Clock::steady).
+    ///
+    /// # Panics
+    /// When the period is zero.
+    #[track_caller]
+    pub fn sine(self, amplitude: Duration, period: Duration) {
+        let (amplitude, period) = (nanos(amplitude), positive(period));
+        self.change("clock.sine", amplitude, |clock, since| clock.wobble = Wobble::Sine { amplitude, period, since });
+    }
+
+    /// Jumps the wall clock `ahead` for a period, back for a period, and so on, until [`steady`](Clock::steady).
+    ///
+    /// # Panics
+    /// When the period is zero.
+    #[track_caller]
+    pub fn strobe(self, ahead: Duration, period: Duration) {
+        let (ahead, period) = (nanos(ahead), positive(period));
+        self.change("clock.strobe", ahead, |clock, since| clock.wobble = Wobble::Strobe { ahead, period, since });
+    }
+
+    /// Ends a [`sine`](Clock::sine) or a [`strobe`](Clock::strobe).
+    pub fn steady(self) {
+        self.change("clock.steady", 0, |clock, _| clock.wobble = Wobble::None);
+    }
+
+    /// Sets the wall clock to the true time and lets it run right, as a time daemon does that steps.
+    pub fn reset(self) {
+        self.change("clock.reset", 0, |clock, _| {
+            (clock.offset, clock.drift_ppm, clock.wobble) = (0, 0, Wobble::None);
+        });
+    }
+
+    /// Lets `fault` count as observed by the next program that reads a clock of the node.
+    pub(crate) fn watch(self, fault: FaultId) {
+        world::with("node(..).clock()", |world| world.nodes.borrow_mut()[self.node].clock.unseen.push(fault));
     }
 
     fn step(self, by: i128) {
@@ -122,6 +208,12 @@ impl Clock {
             apply(&mut world.nodes.borrow_mut()[self.node].clock, world.now());
         });
     }
+}
+
+#[track_caller]
+fn positive(period: Duration) -> u64 {
+    assert!(!period.is_zero(), "a clock cannot swing with a period of zero");
+    nanos(period)
 }
 
 /// The wall clock of the current node.
@@ -153,6 +245,17 @@ mod tests {
                 assert!(shown == at || clock.local(shown - 1) < local);
             }
         }
+    }
+
+    #[test]
+    fn a_sine_and_a_strobe_come_back_and_a_reset_ends_everything() {
+        let mut clock =
+            NodeClock { wobble: Wobble::Sine { amplitude: 1_000, period: 400, since: 0 }, ..NodeClock::default() };
+        let right = NodeClock::default();
+        let off = |clock: &NodeClock, at| i128::from(clock.wall(at)) - i128::from(right.wall(at));
+        assert_eq!([0, 100, 200, 300, 400].map(|at| off(&clock, at)), [0, 1_000, 0, -1_000, 0]);
+        clock.wobble = Wobble::Strobe { ahead: 50, period: 10, since: 0 };
+        assert_eq!([0, 9, 10, 19, 20].map(|at| off(&clock, at)), [50, 50, 0, 0, 50]);
     }
 
     #[test]

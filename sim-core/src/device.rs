@@ -37,6 +37,27 @@ pub trait Device: 'static {
         let _ = node;
     }
 
+    /// The process of a node was asked to end.
+    fn node_stopping(&self, node: NodeId) {
+        let _ = node;
+    }
+
+    /// `copy` is about to start as a second copy of `node`, which goes on.
+    fn node_copied(&self, node: NodeId, copy: NodeId) {
+        let _ = (node, copy);
+    }
+
+    /// The faults of these nodes, or of all, are over, and so are those between them.
+    fn heal(&self, nodes: Option<&[NodeId]>) {
+        let _ = nodes;
+    }
+
+    /// A file system is asked to remove a file it does not know: one of yours? True when it was, and is gone.
+    fn unlink(&self, node: NodeId, path: &str) -> bool {
+        let _ = (node, path);
+        false
+    }
+
     /// A time asked for by [`wake_at`] has come.
     fn due(&self, token: u32) {
         let _ = token;
@@ -105,6 +126,14 @@ pub fn device<D: Device + Default>(what: &str) -> (Rc<D>, DeviceId) {
 #[inline]
 pub fn existing<D: Device>() -> Option<(Rc<D>, DeviceId)> {
     world::try_with(|world| world.devices.borrow().find()).flatten()
+}
+
+/// Removes a file of the current node that belongs to another device than its file system: a socket. Whether there was one.
+pub fn unlink(path: &str) -> bool {
+    world::with("device::unlink", |world| {
+        let devices = world.devices.borrow().all();
+        devices.iter().any(|device| device.unlink(world.current_node(), path))
+    })
 }
 
 /// The true time in nanoseconds since the start of the simulation. Devices live in true time; programs must not.

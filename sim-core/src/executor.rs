@@ -125,6 +125,7 @@ impl World {
                 format!("sleeps until its clock shows {}", seconds(local_deadline))
             }
             Wait::Join(other) => format!("joins {}", self.tasks.borrow().describe(other)),
+            Wait::Stop => "waits to be asked to end".to_string(),
             Wait::Node(node) => format!("joins node {}", self.nodes.borrow()[node].name),
             Wait::Device { device, what, token } => {
                 let device = self.devices.borrow().get(device);

@@ -11,9 +11,11 @@ use std::task::Waker;
 use crate::choice::{Draws, nanos};
 use crate::clock::NodeClock;
 use crate::device::Down;
+use crate::fault::{Fault, FaultId};
 use crate::node::{Incarnation, NodeId, OnPanic};
 use crate::outcome::{Failure, Outcome};
 use crate::panics::{self, Caught};
+use crate::process::Condition;
 use crate::tasks::TaskId;
 use crate::world::{self, World};
 
@@ -48,19 +50,23 @@ pub(crate) struct NodeState {
     /// Faults that last, and keep it down or paused.
     down_holds: u32,
     pause_holds: u32,
-    /// Tasks that became ready while the node was paused.
-    parked: Vec<TaskId>,
+    /// The fault that pauses it, to be told when it does.
+    paused_by: FaultId,
+    /// Tasks that became ready while the node was paused or busy.
+    pub(crate) parked: Vec<TaskId>,
+    pub(crate) condition: Condition,
 }
 
 pub(crate) struct Nodes {
     pub(crate) list: Vec<NodeState>,
     by_name: BTreeMap<Rc<str>, NodeId>,
-    pub(crate) paused: u32,
+    /// How many are paused or slow.
+    pub(crate) hindered: u32,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        let mut nodes = Nodes { list: Vec::new(), by_name: BTreeMap::new(), paused: 0 };
+        let mut nodes = Nodes { list: Vec::new(), by_name: BTreeMap::new(), hindered: 0 };
         let test = nodes.named("test");
         nodes[test].status = Status::Up;
         nodes
@@ -106,7 +112,9 @@ impl Nodes {
             main: None,
             finished: false,
             joiners: Vec::new(),
+            paused_by: FaultId::default(),
             parked: Vec::new(),
+            condition: Condition::default(),
         });
         id
     }
@@ -139,6 +147,7 @@ impl World {
 
     /// Ends the life of a node, or takes the power from one whose process has died before. Whether that changed anything.
     pub(crate) fn take_down(&self, id: NodeId, how: Down) -> bool {
+        let spent;
         {
             let mut nodes = self.nodes.borrow_mut();
             let node = &mut nodes[id];
@@ -156,8 +165,12 @@ impl World {
             node.incarnation = Incarnation(node.incarnation.0 + 1);
             node.pause_holds = 0;
             node.parked.clear();
-            nodes.paused -= u32::from(was == Status::Paused);
+            let (exhausted, watchers) = node.condition.die();
+            spent = watchers;
+            nodes.hindered -= u32::from(was == Status::Paused);
+            self.faults.borrow_mut().waiting -= usize::from(exhausted);
         }
+        drop(spent);
         self.emit_at(id, if how == Down::Kill { "node.crash" } else { "node.power_loss" }, &[], String::new);
         self.each_device(|device| device.node_down(id, how));
         self.cancel_tasks_of(id);
@@ -192,7 +205,7 @@ impl World {
                 return false;
             }
             nodes[id].status = Status::Paused;
-            nodes.paused += 1;
+            nodes.hindered += 1;
         }
         self.emit_at(id, "node.pause", &[], String::new);
         true
@@ -200,24 +213,25 @@ impl World {
 
     /// Lets the tasks of a paused node go on.
     pub(crate) fn thaw(&self, id: NodeId) {
-        let parked = {
+        {
             let mut nodes = self.nodes.borrow_mut();
             if nodes[id].status != Status::Paused {
                 return;
             }
-            nodes.paused -= 1;
+            nodes.hindered -= 1;
             let node = &mut nodes[id];
             (node.status, node.pause_holds) = (Status::Up, 0);
-            std::mem::take(&mut node.parked)
-        };
-        self.ready.borrow_mut().extend(parked);
+        }
+        self.let_parked_go(id);
         self.emit_at(id, "node.resume", &[], String::new);
     }
 
     /// Pauses a node for a fault, which keeps it paused for a while where it `lasts`.
-    pub(crate) fn hold_frozen(&self, id: NodeId, lasts: bool) -> bool {
+    pub(crate) fn hold_frozen(&self, id: NodeId, fault: &Fault) -> bool {
         let changed = self.freeze(id);
-        self.nodes.borrow_mut()[id].pause_holds += u32::from(lasts);
+        let node = &mut self.nodes.borrow_mut()[id];
+        node.pause_holds += u32::from(fault.lasting.is_some());
+        node.paused_by = fault.id;
         changed
     }
 
@@ -234,17 +248,25 @@ impl World {
         }
     }
 
-    /// Keeps a task that became ready for when its node resumes. False: the node is not paused.
+    /// Keeps a task that became ready for when its node resumes, or its processor is free. False: it can run now.
+    #[inline]
     pub(crate) fn park(&self, task: TaskId) -> bool {
-        if self.nodes.borrow().paused == 0 {
-            return false;
-        }
+        self.nodes.borrow().hindered > 0 && self.park_hindered(task)
+    }
+
+    fn park_hindered(&self, task: TaskId) -> bool {
         let Some(id) = self.tasks.borrow().node_of(task) else { return false };
-        let node = &mut self.nodes.borrow_mut()[id];
-        if node.status == Status::Paused {
-            node.parked.push(task);
+        let mut nodes = self.nodes.borrow_mut();
+        let node = &mut nodes[id];
+        if node.status != Status::Paused {
+            drop(nodes);
+            return self.is_busy(id, task);
         }
-        node.status == Status::Paused
+        node.parked.push(task);
+        let fault = node.paused_by;
+        drop(nodes);
+        self.observe(fault);
+        true
     }
 
     fn main_returned(&self, id: NodeId) {
@@ -254,6 +276,7 @@ impl World {
             std::mem::take(&mut node.joiners)
         };
         joiners.into_iter().for_each(Waker::wake);
+        self.exits(id);
     }
 
     /// Applies the policy of a node on one of whose tasks something went wrong.
@@ -309,7 +332,8 @@ impl World {
 
     /// Drops the start closures of all nodes, with what users put into them.
     pub(crate) fn forget_mains(&self) {
-        let mains: Vec<_> = self.nodes.borrow_mut().list.iter_mut().filter_map(|node| node.main.take()).collect();
+        let all = |node: &mut NodeState| node.condition.forget_builds().chain(node.main.take()).collect::<Vec<_>>();
+        let mains: Vec<_> = self.nodes.borrow_mut().list.iter_mut().flat_map(all).collect();
         for main in mains {
             panics::swallow(|| drop(main));
         }

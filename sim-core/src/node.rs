@@ -89,6 +89,20 @@ impl<E: Display> MainResult for Result<std::convert::Infallible, E> {
     }
 }
 
+/// A start closure as the core keeps it.
+pub(crate) fn as_main<F, Fut>(main: F) -> Main
+where
+    F: Fn() -> Fut + 'static,
+    Fut: Future + 'static,
+    Fut::Output: MainResult,
+{
+    let main = Rc::new(main);
+    Rc::new(move || {
+        let main = main.clone();
+        Box::pin(async move { main().await.into_result() })
+    })
+}
+
 /// A machine of the simulation: a cheap handle, usable from anywhere in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Node {
@@ -200,12 +214,7 @@ impl Node {
         Fut: Future + 'static,
         Fut::Output: MainResult,
     {
-        let site = Location::caller();
-        let main = Rc::new(main);
-        let call: Main = Rc::new(move || {
-            let main = main.clone();
-            Box::pin(async move { main().await.into_result() })
-        });
+        let (call, site) = (as_main(main), Location::caller());
         if self.is_up() {
             panic!("node {} is already running: crash it first, or run more on it with .spawn(..)", self.name());
         }
@@ -332,12 +341,12 @@ impl Node {
     }
 
     #[track_caller]
-    fn with<R>(self, f: impl FnOnce(&mut NodeState) -> R) -> R {
+    pub(crate) fn with<R>(self, f: impl FnOnce(&mut NodeState) -> R) -> R {
         world::with("node", |world| f(&mut world.nodes.borrow_mut()[self.id]))
     }
 
     #[track_caller]
-    fn assert_started(self, what: &str) {
+    pub(crate) fn assert_started(self, what: &str) {
         if let Err(problem) = self.check_started() {
             panic!("sim::{what}: {problem}");
         }
@@ -367,6 +376,10 @@ pub struct NodeGroup {
 }
 
 impl NodeGroup {
+    pub(crate) fn of(nodes: Vec<Node>) -> Self {
+        NodeGroup { nodes }
+    }
+
     /// Starts each with `main`, which is given the place of the node in the group.
     #[track_caller]
     pub fn start<F, Fut>(self, main: F) -> Self

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Seed;
 use crate::event::{Event, printable};
-use crate::fault::FaultReport;
+use crate::fault::{FaultReport, Plan};
 use crate::hash::{fold, hash_str};
 use crate::units::{seconds, thousands};
 
@@ -115,6 +115,9 @@ pub struct Report {
     /// The faults of the plan, with when they fired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultReport>,
+    /// What struck in a run that did not pass, as a plan that strikes the same way again.
+    #[serde(default, skip_serializing_if = "Plan::is_empty")]
+    pub struck: Plan,
     /// The `sometimes!` and `reachable!` marks that were reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<String>,
@@ -138,6 +141,7 @@ impl Report {
             events: 0,
             digest: 0,
             faults: Vec::new(),
+            struck: Plan::new(),
             reached: Vec::new(),
             output: String::new(),
             log: None,

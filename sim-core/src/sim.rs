@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::Seed;
 use crate::choice::{Choices, Driver, nanos};
-use crate::fault::{self, FaultKind};
+use crate::fault::{self, FaultKind, Plan};
 use crate::node::{MainResult, NodeId};
 use crate::outcome::{Failure, Outcome, Report};
 use crate::panics;
@@ -31,6 +31,7 @@ use crate::world::{self, Entered, World};
 pub struct Sim {
     seed: Seed,
     kinds: Vec<&'static [FaultKind]>,
+    muted: Vec<String>,
     driver: Option<Rc<RefCell<dyn Driver>>>,
     recording: bool,
     time_limit: Duration,
@@ -43,6 +44,7 @@ impl Sim {
         Sim {
             seed: seed.into(),
             kinds: vec![fault::KINDS],
+            muted: Vec::new(),
             driver: None,
             recording: false,
             time_limit: Duration::from_secs(3600),
@@ -53,6 +55,13 @@ impl Sim {
     /// Adds the fault kinds of a device.
     pub fn with_faults(mut self, kinds: &'static [FaultKind]) -> Self {
         self.kinds.push(kinds);
+        self
+    }
+
+    /// Lets faults of a kind fire and do nothing. A test that passes all the same did not need the fault: so a fault test
+    /// is tested.
+    pub fn mute_fault(mut self, kind: &str) -> Self {
+        self.muted.push(kind.to_string());
         self
     }
 
@@ -95,7 +104,7 @@ impl Sim {
         panics::install_hook();
         let choices = Choices::new(self.seed, self.driver);
         let world = Rc::new(World::new(self.seed, choices, self.recording, self.progress));
-        world.faults.borrow_mut().set_kinds(self.kinds);
+        world.faults.borrow_mut().set_kinds(self.kinds, self.muted);
         let entered = Entered::enter(world.clone());
         let run = || {
             let body_result = Rc::new(Cell::new(None));
@@ -165,6 +174,7 @@ pub(crate) fn report(world: &World) -> Report {
         events: log.count(),
         digest: log.digest(),
         faults: faults.report(),
+        struck: if outcome == Outcome::Passed { Plan::new() } else { faults.as_struck() },
         reached: world.marks.borrow().reached(),
         output: String::new(),
         log: log.take_lines(),

@@ -36,6 +36,7 @@ pub(crate) enum Wait {
     Sleep { local_deadline: u64 },
     Join(TaskId),
     Node(NodeId),
+    Stop,
     Device { device: u32, what: &'static str, token: u64 },
 }
 

@@ -29,6 +29,7 @@ impl Instant {
     pub fn now() -> Self {
         world::with("time::Instant::now", |world| {
             world.pay_for_read();
+            world.see_clock();
             Instant(local_now(world))
         })
     }
@@ -91,6 +92,7 @@ fn local_now(world: &world::World) -> u64 {
 pub fn wall_clock() -> SystemTime {
     world::with("time::wall_clock", |world| {
         world.pay_for_read();
+        world.see_clock();
         clock::wall_now(world)
     })
 }

@@ -163,6 +163,18 @@ impl World {
         self.agenda.borrow_mut().add_timer(at, node, local_deadline, waker)
     }
 
+    /// A program reads a clock of the current node, and sees what faults made of it.
+    #[inline]
+    pub(crate) fn see_clock(&self) {
+        let Ok(mut nodes) = self.nodes.try_borrow_mut() else { return };
+        let unseen = &mut nodes[self.current_node()].clock.unseen;
+        if !unseen.is_empty() {
+            let seen = std::mem::take(unseen);
+            drop(nodes);
+            seen.into_iter().for_each(|fault| self.observe(fault));
+        }
+    }
+
     /// Counts a read of a clock. A program that spins within one poll until time has passed comes out of its loop, and
     /// one that reads its clock now and then sees exact times.
     pub(crate) fn pay_for_read(&self) {
@@ -174,11 +186,13 @@ impl World {
         }
     }
 
-    /// Moves the timers of a node to where its changed clock puts them.
-    pub(crate) fn replan_timers(&self, node: NodeId) {
+    /// Moves the timers of a node to where its changed clock puts them. Whether there were any.
+    pub(crate) fn replan_timers(&self, node: NodeId) -> bool {
         let nodes = self.nodes.borrow();
         let clock = &nodes[node].clock;
-        self.agenda.borrow_mut().replan(node, |local| clock.true_time_of(local).max(self.now()));
+        let moved = self.agenda.borrow_mut().replan(node, |local| clock.true_time_of(local).max(self.now()));
+        drop(nodes);
+        moved
     }
 
     /// Runs `call` after `delay` nanoseconds of true time.

@@ -12,11 +12,9 @@ pub(crate) const RENAME: &str = "disk.rename";
 const FSYNC_EIO: &str = "disk.fsync_eio";
 
 /// The fault kinds of the disk, for [`sim_core::Sim::with_faults`].
-pub const KINDS: &[FaultKind] = &[FaultKind {
-    name: FSYNC_EIO,
-    strike: |fault| Err(format!("fault {} needs an fsync to happen at: .on(fsync(node, pattern), ..)", fault.kind)),
-    relent: None,
-}];
+pub const KINDS: &[FaultKind] = &[FaultKind::new(FSYNC_EIO, |fault| {
+    Err(format!("fault {} needs an fsync to happen at: .on(fsync(node, pattern), ..)", fault.kind))
+})];
 
 /// The first fsync or fdatasync on nodes and paths that match; see [`Selector::nth`] for another.
 ///

@@ -10,13 +10,9 @@ use crate::link::CutId;
 
 /// The fault kinds of the network, for [`sim_core::Sim::with_faults`].
 pub const KINDS: &[FaultKind] = &[
-    FaultKind { name: "net.partition", strike: |fault| strike(fault, both_ways(fault)?), relent: Some(relent) },
-    FaultKind { name: "net.partition_oneway", strike: |fault| strike(fault, one_way(fault)?), relent: Some(relent) },
-    FaultKind {
-        name: "net.isolate",
-        strike: |fault| strike(fault, around(fault.only_target()?)),
-        relent: Some(relent),
-    },
+    FaultKind::new("net.partition", |fault| strike(fault, both_ways(fault)?)).relent(relent),
+    FaultKind::new("net.partition_oneway", |fault| strike(fault, one_way(fault)?)).relent(relent),
+    FaultKind::new("net.isolate", |fault| strike(fault, around(fault.only_target()?))).relent(relent),
 ];
 
 /// Cuts of faults that last, to be healed when these are over.

@@ -1,0 +1,119 @@
+//! Faults of random kinds, and the budget that keeps enough of a system alive.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::engine::Faults;
+use super::plan::{Fault, Plan};
+use super::rhythm::Rhythm;
+use crate::choice::{Draws, Ratio, Stream, nanos};
+use crate::glob::matches;
+use crate::hash::hash_str;
+use crate::life::Status;
+use crate::world::World;
+
+/// Faults of a random subset of all kinds, each at its own random rate: per seed some kinds are absent, so that what one
+/// kind hides another seed shows (Groce et al., "Swarm Testing", ISSTA 2012).
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Swarm {
+    /// A pattern for the nodes that may be struck.
+    pub nodes: String,
+    /// A pattern for the kinds of faults.
+    pub kinds: String,
+    /// How likely a kind is part of a run.
+    pub kind_probability: Ratio,
+    /// Between which times a kind comes again, on average; drawn once per run and kind.
+    pub gap_mean: Range<Duration>,
+    /// When faults strike: none comes outside.
+    pub window: Range<Duration>,
+}
+
+impl Default for Swarm {
+    /// All nodes but the test's own, half of all kinds, each once in one to thirty seconds, for a minute.
+    fn default() -> Self {
+        Swarm {
+            nodes: "*".to_string(),
+            kinds: "**".to_string(),
+            kind_probability: Ratio::new(1, 2),
+            gap_mean: Duration::from_secs(1)..Duration::from_secs(30),
+            window: Duration::ZERO..Duration::from_secs(60),
+        }
+    }
+}
+
+impl Swarm {
+    /// The default swarm on nodes that match a pattern.
+    pub fn on(nodes: &str) -> Self {
+        Swarm { nodes: nodes.to_string(), ..Swarm::default() }
+    }
+
+    /// Only kinds that match a pattern, such as `net.*`.
+    pub fn kinds(mut self, kinds: &str) -> Self {
+        self.kinds = kinds.to_string();
+        self
+    }
+
+    /// Only between these times.
+    pub fn window(mut self, window: Range<Duration>) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// One fault for each kind of this run.
+    pub(super) fn plan(&self, faults: &Faults, draws: &mut Draws) -> Plan {
+        let mut plan = Plan::new();
+        for kind in faults.kinds().filter(|kind| kind.sample.is_some() && matches(&self.kinds, kind.name)) {
+            let mean = draws.duration(self.gap_mean.clone());
+            if draws.chance(self.kind_probability) {
+                let rhythm = Rhythm::poisson(mean).window(self.window.clone());
+                plan = plan.every(rhythm, Fault::new(kind.name, &[]).arg("among", &*self.nodes).may_miss());
+            }
+        }
+        plan
+    }
+
+    pub(super) fn draws(world: &World) -> Draws {
+        world.choices.stream(Stream::FAULT, hash_str("swarm"))
+    }
+}
+
+/// Keeps enough nodes alive for the system to owe an answer: a kill that would leave too few is downgraded to a reboot,
+/// and the report says so (FoundationDB: `canKillProcesses`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Patterns for the nodes it is about.
+    pub nodes: Vec<String>,
+    /// How many of them stay up.
+    pub keep_up: usize,
+}
+
+impl Budget {
+    /// Keeps a majority of these up.
+    pub fn majority(nodes: &[&str]) -> Self {
+        Budget::keep(nodes.len() / 2 + 1, nodes)
+    }
+
+    /// Keeps so many of the nodes up that match one of the patterns.
+    pub fn keep(keep_up: usize, nodes: &[&str]) -> Self {
+        Budget { nodes: nodes.iter().map(ToString::to_string).collect(), keep_up }
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        self.nodes.iter().any(|pattern| matches(pattern, name))
+    }
+
+    /// Whether this may not go down now.
+    pub(super) fn forbids(&self, world: &World, fault: &Fault) -> bool {
+        let nodes = world.nodes.borrow();
+        let stays = |name: &str| !fault.target.iter().any(|target| target == name);
+        let up = nodes.list.iter().filter(|node| matches!(node.status, Status::Up | Status::Paused));
+        let left = up.filter(|node| self.covers(&node.name) && stays(&node.name)).count();
+        fault.target.iter().any(|name| self.covers(name)) && left < self.keep_up
+    }
+}
+
+/// A duration of a range, as the argument of a fault.
+pub(super) fn span(draws: &mut Draws, range: Range<Duration>) -> Duration {
+    Duration::from_millis(draws.range(nanos(range.start) / 1_000_000..nanos(range.end) / 1_000_000))
+}
