@@ -52,6 +52,8 @@ pub use sim_core::{
 pub use sim_core::{choice, determinism, device, event, fault, task, time};
 pub use sim_disk as disk;
 pub use sim_disk::fs;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub use sim_host::hosting as host;
 pub use sim_net as net;
 
 /// Makes an `async fn` a test that runs in a simulation, once for every seed.
@@ -81,6 +83,8 @@ pub use sim_macros::test;
 pub mod prelude {
     pub use crate::check::linearizable;
     pub use crate::check::model::{CasRegister, Kv, Register};
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub use crate::host::node::Host;
     pub use crate::{
         Budget, Fault, History, Outcome, Plan, Ratio, Rhythm, Selector, Swarm, Units, always, buggify, clock_rate,
         clock_step, crash, faults, node, nodes, pause, power_loss, random, reachable, sometimes, spawn,

@@ -35,3 +35,22 @@ pub(crate) fn thread_blocks() {
         );
     }
 }
+
+/// A call that a hosted program makes and that is caught, but not modelled.
+pub(crate) fn unmodelled(call: &str) {
+    let Some(place) = ambient::whereabouts() else { return };
+    let stack = crate::hosting::stack::of_the_program(&std::backtrace::Backtrace::force_capture().to_string());
+    let message = format!("{call} is not modelled, and was called on {place}{stack}");
+    if let (Some(report), Some(finish)) = (ambient::leak(message), FINISH.get()) {
+        finish(report);
+    }
+}
+
+/// The run cannot go on: a call can neither be answered nor returned from.
+pub(crate) fn give_up(what: &str, why: &str) -> ! {
+    found(what, why);
+    // The watchdog's process would have ended above. Here the whole process has to.
+    eprintln!("sim: {what}: {why}");
+    crate::hosting::baton::set_hosted(false);
+    std::process::abort()
+}

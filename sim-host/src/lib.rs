@@ -2,7 +2,8 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `interpose` | the C library's clocks, entropy, ids and thread calls, answered by the simulation while one runs |
+//! | `interpose` | the C library's functions, answered by the simulation while one runs |
+//! | [`hosting`] | programs as they are on the kernels of the simulation: threads, descriptors, names |
 //! | `syscall` | the real system calls, for everything else |
 //! | `tsc` | the processor's time stamp counter, trapped and answered likewise |
 //! | [`environment`] | the variables that `cargo test` and `cargo sim` both understand |
@@ -18,6 +19,8 @@
 //! On systems other than Linux, and on processors other than x86-64 and AArch64, nothing is interposed and a run is
 //! isolated by its thread only.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod hosting;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod interpose;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -104,7 +104,7 @@ mod linux {
     use sim_core::{Failure, Outcome, Progress, Seed};
 
     use super::*;
-    use crate::interpose::real;
+    use crate::hosting::real::find as real;
     use crate::{leak, watch};
 
     /// The value of [`SERVE`] after the process has executed itself again.

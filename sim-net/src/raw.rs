@@ -213,6 +213,28 @@ impl Datagrams {
         act(what, |kernel| kernel.poll_receive(self.slot, only, buffer, waker)).map(Ok)
     }
 
+    /// As [`poll_receive`](Datagrams::poll_receive), and leaves the datagram where it is.
+    pub fn poll_peek(
+        &self,
+        only: Option<SocketAddr>,
+        buffer: &mut [u8],
+        waker: &Waker,
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        act("net::raw::Datagrams::poll_peek", |kernel| {
+            let Some(socket) = kernel.datagram_sockets.get_mut(self.slot) else {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            };
+            let fits = |from: &SocketAddr| only.is_none_or(|only| only == *from);
+            let Some((from, bytes)) = socket.inbox.iter().find(|(from, _)| fits(from)) else {
+                wait(&mut socket.wakers, waker);
+                return Poll::Pending;
+            };
+            let length = bytes.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&bytes[..length]);
+            Poll::Ready(Ok((length, *from)))
+        })
+    }
+
     /// Whether a datagram waits. `waker` is woken when one comes.
     pub fn ready(&self, waker: &Waker) -> Ready {
         let readable = self.process.is_alive()

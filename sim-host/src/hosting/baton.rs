@@ -1,0 +1,373 @@
+//! Threads of hosted programs: every one a real thread, and exactly one holds the baton.
+//!
+//! A hosted thread is a task of the executor whose poll hands it the baton and waits until it gives it back: because it
+//! waits for something, has ended, or its node died under it. So all that a hosted thread does happens inside a poll of
+//! its own task, and nothing runs beside it.
+//!
+//! A thread that is killed never returns from the call in which it waits: it leaves by exit(2), no destructor runs, as in
+//! a process that is killed. One that returns keeps the baton until its thread-locals are gone, and is then joined for
+//! real, so that what the next thread finds (stacks, arenas) is the same in every run.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use sim_core::ambient::{self, Lent};
+use sim_core::device::Process;
+use sim_core::task::AbortHandle;
+
+use super::real;
+use crate::syscall::raw;
+
+pub(crate) type StartRoutine = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// What a thread that is given the baton shall do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    /// Say where it waits, and give the baton back.
+    Tell,
+    /// Leave at once.
+    Die,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stand {
+    /// Waits: for its first turn, or in a call.
+    Parked,
+    /// Its routine and its thread-locals are over; waits until somebody takes its result.
+    Finished,
+    /// Has left, and is not joined yet.
+    Left,
+    /// There is no such thread any more.
+    Gone,
+}
+
+const EXECUTOR: u32 = 0;
+const THREAD: u32 = 1;
+
+/// A hosted thread.
+pub(crate) struct Thread {
+    pub(crate) process: Process,
+    /// What gettid(2) says.
+    pub(crate) number: u32,
+    name: RefCell<String>,
+    turn: AtomicU32,
+    order: Cell<Order>,
+    stand: Cell<Stand>,
+    waker: RefCell<Option<Waker>>,
+    pthread: Cell<libc::pthread_t>,
+    routine: Cell<Option<(StartRoutine, *mut c_void)>>,
+    lent: Cell<Option<Lent>>,
+    detached: Cell<bool>,
+    result: Cell<*mut c_void>,
+    joiner: RefCell<Option<Waker>>,
+    stack: RefCell<String>,
+    destructors: Cell<u8>,
+    /// Times it yielded since it last waited.
+    pub(crate) yields: Cell<u32>,
+    pub(crate) task: Cell<Option<AbortHandle>>,
+}
+
+// SAFETY: only the thread that holds the baton reaches anything but `turn`, and the baton is passed on through `turn`.
+unsafe impl Send for Thread {}
+// SAFETY: as above.
+unsafe impl Sync for Thread {}
+
+thread_local! {
+    static ME: Cell<*const Thread> = const { Cell::new(std::ptr::null()) };
+    static HOSTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a hosted program runs on this thread now.
+#[inline]
+pub(crate) fn hosted() -> bool {
+    HOSTED.get()
+}
+
+/// Says whether a hosted program runs on this thread. Returns what was before.
+pub(crate) fn set_hosted(hosted: bool) -> bool {
+    ambient::set_hosting(hosted);
+    HOSTED.replace(hosted)
+}
+
+/// The hosted thread that runs; `None` on the thread of the executor.
+#[inline]
+pub(crate) fn me() -> Option<&'static Thread> {
+    // SAFETY: null or set by `trampoline`, whose reference it leaks until the thread is joined; the result is not kept.
+    unsafe { ME.get().as_ref() }
+}
+
+fn futex(word: &AtomicU32, operation: c_int, value: u32) {
+    let args = [word.as_ptr() as usize, (operation | libc::FUTEX_PRIVATE_FLAG) as usize, value as usize, 0, 0, 0];
+    // SAFETY: the word outlives the call, and neither operation writes to it.
+    unsafe { raw(libc::SYS_futex, args) };
+}
+
+impl Thread {
+    /// Makes a thread that waits for its first turn.
+    ///
+    /// # Errors
+    /// That of pthread_create(3).
+    pub(crate) fn create(
+        process: Process,
+        number: u32,
+        name: String,
+        attributes: *const libc::pthread_attr_t,
+        routine: (StartRoutine, *mut c_void),
+    ) -> Result<Arc<Thread>, c_int> {
+        let thread = Arc::new(Thread {
+            process,
+            number,
+            name: RefCell::new(name),
+            turn: AtomicU32::new(EXECUTOR),
+            order: Cell::new(Order::Run),
+            stand: Cell::new(Stand::Parked),
+            waker: RefCell::default(),
+            pthread: Cell::new(0),
+            routine: Cell::new(Some(routine)),
+            lent: Cell::new(ambient::lend()),
+            detached: Cell::new(false),
+            result: Cell::new(std::ptr::null_mut()),
+            joiner: RefCell::default(),
+            stack: RefCell::default(),
+            destructors: Cell::new(0),
+            yields: Cell::new(0),
+            task: Cell::new(None),
+        });
+        let argument = Arc::into_raw(thread.clone());
+        // SAFETY: the attributes are the caller's or null; the argument is the reference that `trampoline` takes over.
+        let (error, id, detached) =
+            unsafe { real::pthread_create_joinable(attributes, trampoline, argument.cast_mut().cast()) };
+        if error != 0 {
+            // SAFETY: no thread came into being, so the reference is still ours.
+            drop(unsafe { Arc::from_raw(argument) });
+            return Err(error);
+        }
+        thread.pthread.set(id);
+        thread.detached.set(detached);
+        Ok(thread)
+    }
+
+    pub(crate) fn id(&self) -> libc::pthread_t {
+        self.pthread.get()
+    }
+
+    pub(crate) fn set_name(&self, name: &str) {
+        *self.name.borrow_mut() = name.to_string();
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.name.borrow().clone()
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.borrow().clone().unwrap_or_else(|| Waker::noop().clone())
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.stand.get() != Stand::Parked
+    }
+
+    pub(crate) fn result(&self) -> *mut c_void {
+        self.result.get()
+    }
+
+    pub(crate) fn set_joiner(&self, waker: &Waker) {
+        *self.joiner.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Hands it the baton and waits until that comes back.
+    fn give(&self, order: Order) {
+        self.order.set(order);
+        self.turn.store(THREAD, Ordering::Release);
+        futex(&self.turn, libc::FUTEX_WAKE, 1);
+        while self.turn.load(Ordering::Acquire) == THREAD {
+            futex(&self.turn, libc::FUTEX_WAIT, THREAD);
+        }
+    }
+
+    /// Gives the baton back and waits for the next turn. The calling thread must be this one.
+    pub(crate) fn park(&self) {
+        self.pass(Stand::Parked);
+    }
+
+    fn pass(&self, stand: Stand) {
+        self.stand.set(stand);
+        loop {
+            self.turn.store(EXECUTOR, Ordering::Release);
+            futex(&self.turn, libc::FUTEX_WAKE, 1);
+            self.await_turn();
+            match self.order.get() {
+                Order::Run => return,
+                Order::Tell => {
+                    let hosted = set_hosted(false);
+                    *self.stack.borrow_mut() = std::backtrace::Backtrace::force_capture().to_string();
+                    set_hosted(hosted);
+                }
+                Order::Die => self.die(),
+            }
+        }
+    }
+
+    fn await_turn(&self) {
+        while self.turn.load(Ordering::Acquire) == EXECUTOR {
+            futex(&self.turn, libc::FUTEX_WAIT, EXECUTOR);
+        }
+    }
+
+    /// Ends the calling thread, which was told so. Whoever told it waits for its end.
+    fn die(&self) -> ! {
+        HOSTED.set(false);
+        ambient::give_back();
+        // SAFETY: ends this thread only; its stack is freed by whoever joins it.
+        unsafe { raw(libc::SYS_exit, [0; 6]) };
+        unreachable!("exit(2) does not return")
+    }
+
+    /// Ends the calling thread where it stands, because its process is no more.
+    pub(crate) fn leave(&self) -> ! {
+        self.stand.set(Stand::Left);
+        HOSTED.set(false);
+        ambient::give_back();
+        self.turn.store(EXECUTOR, Ordering::Release);
+        futex(&self.turn, libc::FUTEX_WAKE, 1);
+        // SAFETY: as in `die`.
+        unsafe { raw(libc::SYS_exit, [0; 6]) };
+        unreachable!("exit(2) does not return")
+    }
+
+    /// Waits until the real thread is no more.
+    fn bury(&self) {
+        self.stand.set(Stand::Gone);
+        // SAFETY: the thread was made joinable and nobody joined it before: `Gone` is set once.
+        unsafe { real::pthread_join(self.pthread.get()) };
+    }
+
+    /// Lets a thread that has finished go, with nobody to ask for its result any more.
+    pub(crate) fn release(&self) {
+        if self.stand.get() == Stand::Finished {
+            self.order.set(Order::Run);
+            self.turn.store(THREAD, Ordering::Release);
+            futex(&self.turn, libc::FUTEX_WAKE, 1);
+            self.bury();
+        }
+    }
+
+    /// Nobody will join it.
+    pub(crate) fn detach(&self) {
+        self.detached.set(true);
+        self.release();
+    }
+
+    fn kill(&self) {
+        match self.stand.get() {
+            Stand::Parked => {
+                self.order.set(Order::Die);
+                self.turn.store(THREAD, Ordering::Release);
+                futex(&self.turn, libc::FUTEX_WAKE, 1);
+                self.bury();
+            }
+            Stand::Left => self.bury(),
+            Stand::Finished => self.release(),
+            Stand::Gone => {}
+        }
+    }
+
+    /// The calls that it is in, outermost last, as far as they are of the program.
+    pub(crate) fn tell_stack(&self) -> String {
+        if self.stand.get() != Stand::Parked || self.routine.get().is_some() {
+            return String::new();
+        }
+        self.give(Order::Tell);
+        self.stack.take()
+    }
+}
+
+extern "C" fn trampoline(argument: *mut c_void) -> *mut c_void {
+    let thread: *const Thread = argument.cast();
+    ME.set(thread);
+    // SAFETY: the reference that `create` leaked for this thread.
+    let thread = unsafe { &*thread };
+    thread.await_turn();
+    if let Some(lent) = thread.lent.take() {
+        lent.adopt();
+    }
+    if thread.order.get() == Order::Die {
+        thread.die();
+    }
+    set_hosted(true);
+    real::call_at_thread_end(last_words, argument);
+    let Some((routine, argument)) = thread.routine.take() else { return std::ptr::null_mut() };
+    let result = routine(argument);
+    thread.result.set(result);
+    result
+}
+
+/// Called by the C library after the thread's routine and its thread-locals, several times over; the last time counts.
+extern "C" fn last_words(argument: *mut c_void) {
+    let thread: *const Thread = argument.cast();
+    // SAFETY: the reference that `create` leaked for this thread.
+    let thread = unsafe { &*thread };
+    thread.destructors.set(thread.destructors.get() + 1);
+    if thread.destructors.get() < real::DESTRUCTOR_ROUNDS {
+        return real::call_at_thread_end(last_words, argument);
+    }
+    let joiner = thread.joiner.take();
+    joiner.into_iter().for_each(Waker::wake);
+    thread.pass(Stand::Finished);
+    HOSTED.set(false);
+    ambient::give_back();
+}
+
+/// The task of a hosted thread.
+pub(crate) struct Rider(pub(crate) Arc<Thread>);
+
+impl Rider {
+    /// Lets the thread run until it waits, or ends.
+    pub(crate) fn ride(&self, waker: &Waker) -> Poll<()> {
+        let thread = &*self.0;
+        if thread.stand.get() != Stand::Parked {
+            return Poll::Ready(());
+        }
+        {
+            let mut known = thread.waker.borrow_mut();
+            if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *known = Some(waker.clone());
+            }
+        }
+        let before = ambient::set_hosting(true);
+        super::environment::enter(thread.process.node);
+        thread.give(Order::Run);
+        super::environment::leave();
+        ambient::set_hosting(before);
+        match thread.stand.get() {
+            Stand::Parked => return Poll::Pending,
+            Stand::Finished if thread.detached.get() || !thread.process.is_alive() => thread.release(),
+            Stand::Left => thread.bury(),
+            Stand::Finished | Stand::Gone => {}
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Future for Rider {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.ride(cx.waker())
+    }
+}
+
+impl Drop for Rider {
+    fn drop(&mut self) {
+        // Dropped before its time, the thread dies with its node.
+        if matches!(self.0.stand.get(), Stand::Parked | Stand::Left) {
+            self.0.kill();
+        }
+    }
+}

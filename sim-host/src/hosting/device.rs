@@ -1,0 +1,200 @@
+//! The device: what the kernels of all machines know of their hosted processes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use sim_core::NodeId;
+use sim_core::choice::{Draws, Stream};
+use sim_core::device::{self, Device, DeviceId, Down, Process};
+use slab::Slab;
+
+use super::baton::Thread;
+use super::descriptor::Description;
+use super::queue::Queues;
+
+/// Choices of hosted programs; the entity is the node.
+const HOST: Stream = Stream::new("host");
+
+/// The least number of a simulated descriptor; no real one gets there.
+pub(crate) const FIRST: i32 = 512;
+
+/// A descriptor of some process.
+pub(crate) struct Entry {
+    pub(crate) owner: Process,
+    pub(crate) description: Rc<Description>,
+    pub(crate) close_on_exec: bool,
+}
+
+/// A hosted process: a node in one of its lives.
+pub(crate) struct State {
+    pub(crate) process: Process,
+    /// The task of its main, to be woken when it exits.
+    pub(crate) main: Option<Waker>,
+    /// What it said as it ended: exit(3), abort(3) or a signal.
+    pub(crate) ended: Option<Result<(), String>>,
+    pub(crate) threads: u32,
+    pub(crate) directory: std::path::PathBuf,
+    pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
+    pub(crate) draws: Draws,
+    /// Its destructors run when it is killed: it is asynchronous, and lives on the thread of the simulation.
+    pub(crate) falls_apart: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Hosts {
+    pub(crate) table: RefCell<Slab<Entry>>,
+    pub(crate) threads: RefCell<BTreeMap<usize, Arc<Thread>>>,
+    pub(crate) processes: RefCell<BTreeMap<NodeId, State>>,
+    pub(crate) queues: Queues,
+    pub(crate) settings: RefCell<BTreeMap<NodeId, super::node::Settings>>,
+    pub(crate) output: RefCell<BTreeMap<NodeId, super::output::Printed>>,
+    pub(crate) unix: super::unix::Names,
+    pub(crate) variables: super::environment::All,
+    /// What a thread waits for, in words, by its number.
+    pub(crate) id: Cell<Option<DeviceId>>,
+}
+
+/// What descriptors of the dead stand for.
+struct Nowhere;
+
+impl super::descriptor::Object for Nowhere {}
+
+fn nowhere() -> Rc<Description> {
+    Description::new(Nowhere)
+}
+
+/// The device of the running simulation.
+pub(crate) fn hosts() -> Rc<Hosts> {
+    let (hosts, id) = device::device::<Hosts>("Host::host");
+    hosts.id.set(Some(id));
+    hosts
+}
+
+/// The device, where there is a simulation and it hosts something.
+pub(crate) fn existing() -> Option<Rc<Hosts>> {
+    device::existing::<Hosts>().map(|(hosts, _)| hosts)
+}
+
+impl Hosts {
+    /// A new process on the current node.
+    pub(crate) fn begin(&self, process: Process, falls_apart: bool) {
+        let settings = self.settings.borrow();
+        let directory = settings.get(&process.node).and_then(|s| s.directory.clone()).unwrap_or_else(|| "/".into());
+        let draws = device::draws(HOST, u64::from(process.node.0) << 32 | u64::from(process.incarnation.0));
+        let state = State {
+            process,
+            main: None,
+            ended: None,
+            threads: 0,
+            directory,
+            handlers: BTreeMap::new(),
+            draws,
+            falls_apart,
+        };
+        drop(settings);
+        let old = self.processes.borrow_mut().insert(process.node, state);
+        drop(old);
+    }
+
+    /// Does something with the process that runs.
+    pub(crate) fn with_process<R>(&self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
+        let node = sim_core::current_node().id();
+        self.processes.borrow_mut().get_mut(&node).map(f)
+    }
+
+    /// The number of a new thread of the process that runs: the first has that of the process, as on Linux.
+    pub(crate) fn next_thread(&self, process: Process) -> u32 {
+        let mut processes = self.processes.borrow_mut();
+        let Some(state) = processes.get_mut(&process.node) else { return 0 };
+        state.threads += 1;
+        1_000 + process.node.0 + (state.threads - 1) * 10_000
+    }
+
+    pub(crate) fn thread(&self, id: libc::pthread_t) -> Option<Arc<Thread>> {
+        self.threads.borrow().get(&(id as usize)).cloned()
+    }
+
+    /// A choice below `bound` of the process that runs; 0 is the boring one.
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.with_process(|state| state.draws.below(bound)).unwrap_or(0)
+    }
+
+    /// Ends a process: its threads die where they stand, its descriptors close.
+    pub(crate) fn end(&self, process: Process) {
+        self.end_threads(process);
+        self.close_all(process);
+    }
+
+    fn end_threads(&self, process: Process) {
+        let of = |thread: &&Arc<Thread>| thread.process == process;
+        let threads: Vec<Arc<Thread>> = self.threads.borrow().values().filter(of).cloned().collect();
+        for thread in threads {
+            let running = super::baton::me().is_some_and(|me| std::ptr::eq(me, &*thread));
+            if let Some(task) = thread.task.take().filter(|_| !running) {
+                task.abort();
+            }
+            thread.release();
+        }
+        self.threads.borrow_mut().retain(|_, thread| thread.process != process);
+        self.queues.forget(process);
+        self.unix.forget(process);
+    }
+
+    /// A process dies whose destructors will run: its descriptors keep their numbers, and lead nowhere.
+    pub(crate) fn cut_off(&self, process: Process) {
+        let mut table = self.table.borrow_mut();
+        let of = |(_, entry): &(usize, &mut Entry)| entry.owner == process && !entry.description.outlives_its_process();
+        let entries = table.iter_mut().filter(of);
+        let cut: Vec<_> = entries.map(|(_, entry)| std::mem::replace(&mut entry.description, nowhere())).collect();
+        drop(table);
+        drop(cut);
+    }
+
+    /// Closes what descriptors a process has.
+    pub(crate) fn close_all(&self, process: Process) {
+        let mut table = self.table.borrow_mut();
+        let of = |(_, entry): &(usize, &Entry)| entry.owner == process && !entry.description.outlives_its_process();
+        let slots: Vec<usize> = table.iter().filter(of).map(|(slot, _)| slot).collect();
+        let entries: Vec<Entry> = slots.into_iter().map(|slot| table.remove(slot)).collect();
+        drop(table);
+        // Closed once the table is free again: a close may wake, and a wake may look here.
+        drop(entries);
+    }
+
+    /// The process that runs ends by itself. Its main's task sees to the rest.
+    pub(crate) fn exits(&self, how: Result<(), String>) {
+        let main = self.with_process(|state| {
+            state.ended.get_or_insert(how);
+            state.main.clone()
+        });
+        main.flatten().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Device for Hosts {
+    fn node_down(&self, node: NodeId, _how: Down) {
+        let state = self.processes.borrow_mut().remove(&node);
+        match state.map(|state| (state.process, state.falls_apart)) {
+            Some((process, true)) => {
+                self.end_threads(process);
+                self.cut_off(process);
+            }
+            Some((process, false)) => self.end(process),
+            None => {}
+        }
+    }
+
+    fn describe_wait(&self, what: &'static str, token: u64) -> String {
+        let thread = self.threads.borrow().values().find(|thread| u64::from(thread.number) == token).cloned();
+        match thread {
+            None => what.to_string(),
+            Some(thread) => {
+                let stack = super::stack::of_the_program(&thread.tell_stack());
+                format!("thread `{}` waits in {what}{stack}", thread.name())
+            }
+        }
+    }
+}

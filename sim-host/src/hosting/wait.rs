@@ -1,0 +1,110 @@
+//! Waiting in the simulation, for a hosted program that calls something that blocks.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use sim_core::{ambient, device, time};
+
+use super::baton;
+use super::device::hosts;
+use crate::leak;
+
+/// Polls until there is a result, and lets the rest of the simulation run meanwhile. `what` is the call, in words.
+pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
+    let Some(me) = baton::me() else {
+        return match poll(Waker::noop()) {
+            Poll::Ready(result) => result,
+            Poll::Pending => cannot_block(what),
+        };
+    };
+    me.yields.set(0);
+    let waker = me.waker();
+    loop {
+        leave_if_dead();
+        if let Poll::Ready(result) = poll(&waker) {
+            leave_if_dead();
+            return result;
+        }
+        if let Some(id) = hosts().id.get() {
+            device::waiting(id, what, u64::from(me.number));
+        }
+        me.park();
+    }
+}
+
+/// A future, waited for.
+pub(crate) fn block_on_future<F: Future>(what: &'static str, future: F) -> F::Output {
+    let mut future = pin!(future);
+    block_on(what, |waker| future.as_mut().poll(&mut Context::from_waker(waker)))
+}
+
+/// As [`block_on`], for at most so long; `None` when the time is over.
+pub(crate) fn block_for<R>(
+    what: &'static str,
+    limit: Option<Duration>,
+    mut poll: impl FnMut(&Waker) -> Poll<R>,
+) -> Option<R> {
+    let Some(limit) = limit else { return Some(block_on(what, poll)) };
+    let mut sleep = pin!(time::sleep(limit));
+    block_on(what, |waker| {
+        if let Poll::Ready(result) = poll(waker) {
+            return Poll::Ready(Some(result));
+        }
+        sleep.as_mut().poll(&mut Context::from_waker(waker)).map(|()| None)
+    })
+}
+
+pub(crate) fn sleep(what: &'static str, duration: Duration) {
+    if duration.is_zero() {
+        return yield_now();
+    }
+    block_on_future(what, time::sleep(duration));
+}
+
+/// So often a thread may yield in a row without time moving.
+const FREE_YIELDS: u32 = 20;
+
+/// Lets other threads run. One that does nothing else lets time pass.
+pub(crate) fn yield_now() {
+    let Some(me) = baton::me() else { return };
+    let yields = me.yields.get();
+    if yields >= FREE_YIELDS {
+        block_on_future("sched_yield", time::sleep(Duration::from_micros(1)));
+    } else {
+        block_on_future("sched_yield", sim_core::task::yield_now());
+    }
+    me.yields.set(yields.saturating_add(1));
+}
+
+/// Now and then, by the seed, lets other threads run at a place where a real scheduler might.
+pub(crate) fn may_yield() {
+    if baton::me().is_some() && hosts().below(16) == 15 {
+        block_on_future("a preemption", sim_core::task::yield_now());
+    }
+}
+
+/// A thread whose process is no more goes no further.
+#[inline]
+pub(crate) fn leave_if_dead() {
+    if let Some(me) = baton::me()
+        && !ambient::is_alive()
+    {
+        me.leave();
+    }
+}
+
+/// A program of `host_async` is about to block the one thread that there is.
+#[cold]
+fn cannot_block(what: &'static str) -> ! {
+    if !ambient::is_alive() {
+        // The destructors of a node that died: there is nothing to wait for, and nobody to go on.
+        leak::give_up(what, "a destructor waits on a node that is dead");
+    }
+    leak::give_up(
+        what,
+        "a node started with host_async runs on the thread of the simulation and must not block it: start it with host, \
+         or move the call into spawn_blocking",
+    )
+}

@@ -1,0 +1,238 @@
+//! The rest of a process: environment, working directory, exit, signals, other processes.
+
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use libc::{pid_t, size_t};
+
+use super::{ambient, answer, part_mut};
+use crate::hosting::baton::{hosted, me};
+use crate::hosting::device::hosts;
+use crate::hosting::real::forward;
+use crate::hosting::{environment, file, signals, wait};
+use crate::leak;
+
+/// # Safety
+/// `text` must end in a zero byte.
+unsafe fn os<'a>(text: *const c_char) -> &'a OsStr {
+    // SAFETY: the caller's promise.
+    OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getenv(name: *const c_char) -> *mut c_char {
+    if hosted() {
+        // SAFETY: getenv(3) demands a string that ends in a zero byte.
+        let name = unsafe { CStr::from_ptr(name) };
+        return environment::with(|variables| variables.get(name.to_bytes())).cast_mut();
+    }
+    forward!(c"getenv" as fn(*const c_char) -> usize, name) as *mut c_char
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int {
+    if hosted() {
+        // SAFETY: setenv(3) demands strings that end in zero bytes.
+        let (name, value) = unsafe { (os(name), os(value)) };
+        environment::with(|variables| {
+            if overwrite != 0 || variables.get(name.as_bytes()).is_null() {
+                variables.set(name, value);
+            }
+        });
+        return 0;
+    }
+    forward!(c"setenv" as fn(*const c_char, *const c_char, c_int) -> c_int, name, value, overwrite)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
+    if hosted() {
+        // SAFETY: unsetenv(3) demands a string that ends in a zero byte.
+        environment::with(|variables| variables.remove(unsafe { os(name) }));
+        return 0;
+    }
+    forward!(c"unsetenv" as fn(*const c_char) -> c_int, name)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn clearenv() -> c_int {
+    if hosted() {
+        environment::with(environment::Variables::clear);
+        return 0;
+    }
+    forward!(c"clearenv" as fn() -> c_int,)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn chdir(path: *const c_char) -> c_int {
+    if hosted() {
+        // SAFETY: chdir(2) demands a string that ends in a zero byte.
+        let path = file::absolute(Path::new(unsafe { os(path) }));
+        return answer(file::is_directory(&path).and_then(|is| match is {
+            true => {
+                hosts().with_process(|state| state.directory = path);
+                Ok(0)
+            }
+            false => Err(libc::ENOTDIR),
+        })) as c_int;
+    }
+    forward!(c"chdir" as fn(*const c_char) -> c_int, path)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getcwd(out: *mut c_char, length: size_t) -> *mut c_char {
+    if !hosted() {
+        return forward!(c"getcwd" as fn(*mut c_char, size_t) -> usize, out, length) as *mut c_char;
+    }
+    let directory = hosts().with_process(|state| state.directory.clone()).unwrap_or_else(|| "/".into());
+    let Ok(text) = CString::new(directory.as_os_str().as_bytes()) else { return std::ptr::null_mut() };
+    let bytes = text.as_bytes_with_nul();
+    let mut out = out;
+    if out.is_null() {
+        // SAFETY: memory of the size that is written; the caller frees it, as getcwd(3) says.
+        out = unsafe { libc::malloc(length.max(bytes.len())) }.cast();
+    } else if length < bytes.len() {
+        answer(Err::<i32, _>(libc::ERANGE));
+        return std::ptr::null_mut();
+    }
+    // SAFETY: getcwd(3) demands room of the length that it is told.
+    unsafe { part_mut(out.cast(), bytes.len()) }.copy_from_slice(bytes);
+    out
+}
+
+/// The process that runs ends here.
+fn end(what: &'static str, how: Result<(), String>) -> ! {
+    wait::leave_if_dead();
+    hosts().exits(how);
+    match me() {
+        Some(me) => me.leave(),
+        None => leak::give_up(what, "a node started with host_async shares its thread with others: start it with host"),
+    }
+}
+
+fn exit_with(code: c_int) -> ! {
+    let how = if code == 0 { Ok(()) } else { Err(format!("it exited with code {code}")) };
+    end("exit", how)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn exit(code: c_int) -> ! {
+    if hosted() {
+        exit_with(code);
+    }
+    forward!(c"exit" as fn(c_int) -> c_int, code);
+    unreachable!("exit(3) does not return")
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _exit(code: c_int) -> ! {
+    if hosted() {
+        exit_with(code);
+    }
+    loop {
+        // SAFETY: ends the process.
+        unsafe { crate::syscall::raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn abort() -> ! {
+    if hosted() && me().is_some() {
+        end("abort", Err("it aborted".to_string()));
+    }
+    forward!(c"abort" as fn() -> c_int,);
+    unreachable!("abort(3) does not return")
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn raise(signal: c_int) -> c_int {
+    if hosted() {
+        signals::raise(signal);
+        return 0;
+    }
+    forward!(c"raise" as fn(c_int) -> c_int, signal)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
+    if hosted() {
+        if process != ambient::getpid() && process != 0 {
+            return answer(Err::<i32, _>(libc::ESRCH)) as c_int;
+        }
+        if signal != 0 {
+            signals::raise(signal);
+            wait::leave_if_dead();
+        }
+        return 0;
+    }
+    forward!(c"kill" as fn(pid_t, c_int) -> c_int, process, signal)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+    // What the processor raises (SIGSEGV and its like) is the real kernel's to tell.
+    let of_the_processor = matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGSYS);
+    if hosted() && !of_the_processor {
+        // SAFETY: sigaction(2) demands pointers that are valid or null; an all-zero action is the default one.
+        unsafe {
+            let before = signals::set_handler(signal, new.as_ref().copied());
+            if !old.is_null() {
+                *old = before.unwrap_or_else(|| std::mem::zeroed());
+            }
+        }
+        return 0;
+    }
+    forward!(c"sigaction" as fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int, signal, new, old)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
+    // SAFETY: an all-zero action is the default one.
+    let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    new.sa_sigaction = handler;
+    new.sa_flags = libc::SA_RESTART;
+    // SAFETY: two valid actions.
+    match unsafe { sigaction(number, &new, &mut old) } {
+        0 => old.sa_sigaction,
+        _ => libc::SIG_ERR,
+    }
+}
+
+const PROCESS_ADVICE: &str = "start a node of the simulation in place of a process";
+
+#[unsafe(no_mangle)]
+extern "C" fn fork() -> pid_t {
+    leak::found("a real process (fork)", PROCESS_ADVICE);
+    forward!(c"fork" as fn() -> pid_t,)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn execve(path: *const c_char, arguments: *const c_void, environment: *const c_void) -> c_int {
+    leak::found("a real process (execve)", PROCESS_ADVICE);
+    forward!(c"execve" as fn(*const c_char, *const c_void, *const c_void) -> c_int, path, arguments, environment)
+}
+
+type Pointer = *const c_void;
+
+macro_rules! spawns {
+    ($($function:ident $name:literal),*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $function(
+            process: *mut c_void,
+            path: Pointer,
+            actions: Pointer,
+            attributes: Pointer,
+            arguments: Pointer,
+            environment: Pointer,
+        ) -> c_int {
+            leak::found(concat!("a real process (", stringify!($function), ")"), PROCESS_ADVICE);
+            forward!(
+                $name as fn(*mut c_void, Pointer, Pointer, Pointer, Pointer, Pointer) -> c_int,
+                process, path, actions, attributes, arguments, environment
+            )
+        }
+    )*};
+}
+
+spawns!(posix_spawn c"posix_spawn", posix_spawnp c"posix_spawnp");

@@ -1,0 +1,482 @@
+//! Sockets.
+
+use std::ffi::{OsStr, c_int, c_void};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use libc::{msghdr, size_t, sockaddr, socklen_t, ssize_t};
+
+use super::descriptors::{through, vectors};
+use super::{answer, part, part_mut};
+use crate::hosting::baton::hosted;
+use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
+use crate::hosting::pipe::pair;
+use crate::hosting::socket::{Address, Received, Socket, Tcp, Udp};
+use crate::hosting::unix::Unix;
+use crate::hosting::wait;
+use crate::leak;
+use crate::syscall::call;
+
+/// The address in a `sockaddr`.
+///
+/// # Safety
+/// `address` must be valid for `length` bytes.
+pub(super) unsafe fn address_from(address: *const sockaddr, length: socklen_t) -> Io<Address> {
+    let length = length as usize;
+    if address.is_null() || length < 2 {
+        return Err(libc::EINVAL);
+    }
+    // SAFETY: the caller's promise, and each family's length is checked before its fields are read.
+    unsafe {
+        match c_int::from((*address).sa_family) {
+            libc::AF_INET if length >= size_of::<libc::sockaddr_in>() => {
+                let address = address.cast::<libc::sockaddr_in>().read_unaligned();
+                let ip = IpAddr::from(address.sin_addr.s_addr.to_ne_bytes());
+                Ok(Address::Inet(SocketAddr::new(ip, u16::from_be(address.sin_port))))
+            }
+            libc::AF_INET6 if length >= size_of::<libc::sockaddr_in6>() => {
+                let address = address.cast::<libc::sockaddr_in6>().read_unaligned();
+                let ip = IpAddr::from(address.sin6_addr.s6_addr);
+                Ok(Address::Inet(SocketAddr::new(ip, u16::from_be(address.sin6_port))))
+            }
+            libc::AF_UNIX => {
+                let bytes = part(address.cast::<u8>().add(2).cast(), length - 2);
+                let text = match bytes.first() {
+                    None => return Ok(Address::Unix(None)),
+                    // An abstract name: a path that no file has.
+                    Some(0) => [b"\0abstract/", &bytes[1..]].concat(),
+                    Some(_) => bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
+                };
+                Ok(Address::Unix(Some(PathBuf::from(OsStr::from_bytes(&text)))))
+            }
+            _ => Err(libc::EAFNOSUPPORT),
+        }
+    }
+}
+
+/// Puts an address where the program wants it, cut to the room it has.
+///
+/// # Safety
+/// `length` must be null or valid, and `out` valid for so many bytes.
+pub(super) unsafe fn address_to(address: &Address, out: *mut sockaddr, length: *mut socklen_t) {
+    if out.is_null() || length.is_null() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    match address {
+        Address::Inet(SocketAddr::V4(address)) => {
+            bytes.extend((libc::AF_INET as u16).to_ne_bytes());
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend(address.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        Address::Inet(SocketAddr::V6(address)) => {
+            bytes.extend((libc::AF_INET6 as u16).to_ne_bytes());
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(address.ip().octets());
+            bytes.extend([0; 4]);
+        }
+        Address::Unix(path) => {
+            bytes.extend((libc::AF_UNIX as u16).to_ne_bytes());
+            if let Some(path) = path {
+                bytes.extend(path.as_os_str().as_bytes());
+                bytes.push(0);
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let room = (*length as usize).min(bytes.len());
+        part_mut(out.cast(), room).copy_from_slice(&bytes[..room]);
+        *length = bytes.len() as socklen_t;
+    }
+}
+
+/// Does something with the socket that a descriptor stands for.
+fn with<R>(descriptor: c_int, f: impl FnOnce(&Rc<Description>, &dyn Socket) -> Io<R>) -> Io<R> {
+    let description = lookup(descriptor)?;
+    let socket = description.object.as_socket().ok_or(libc::ENOTSOCK)?;
+    f(&description, socket)
+}
+
+/// What can be read without waiting.
+pub(super) fn available(description: &Description) -> c_int {
+    let mut buffer = [0; 64 << 10];
+    let socket = description.object.as_socket();
+    socket.and_then(|socket| socket.peek(&mut buffer, Waker::noop()).ok()).map_or(0, |length| length as c_int)
+}
+
+fn install_socket(description: Rc<Description>, flags: c_int) -> c_int {
+    description.nonblocking.set(flags & libc::SOCK_NONBLOCK != 0);
+    install(description, flags & libc::SOCK_CLOEXEC != 0)
+}
+
+const KIND: c_int = 0xf;
+
+fn make(domain: c_int, kind: c_int) -> Io<Rc<Description>> {
+    match (domain, kind & KIND) {
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => Ok(Description::new(Tcp::new(domain))),
+        (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM) => Ok(Description::new(Udp::new(domain))),
+        (libc::AF_UNIX, libc::SOCK_STREAM) => Ok(Description::new(Unix::new())),
+        _ => {
+            leak::unmodelled(&format!("socket of family {domain} and kind {}", kind & KIND));
+            Err(libc::EAFNOSUPPORT)
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+    if hosted() {
+        return answer(make(domain, kind).map(|description| install_socket(description, kind))) as c_int;
+    }
+    leak::found("a real socket (socket)", "use sim::net, or host the program with node(..).host(..)");
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_socket, [domain as usize, kind as usize, protocol as usize, 0, 0, 0]) as c_int }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, ends: *mut c_int) -> c_int {
+    if hosted() {
+        if domain != libc::AF_UNIX || kind & KIND != libc::SOCK_STREAM {
+            return answer(Err::<c_int, c_int>(libc::EOPNOTSUPP)) as c_int;
+        }
+        let (one, other) = pair(true, [Address::Unix(None), Address::Unix(None)]);
+        let made = [one, other].map(|end| install_socket(Description::new(end), kind));
+        // SAFETY: socketpair(2) demands room for two numbers.
+        unsafe { *ends.cast::<[c_int; 2]>() = made };
+        return 0;
+    }
+    let args = [domain as usize, kind as usize, protocol as usize, ends as usize, 0, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_socketpair, args) as c_int }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bind(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    if is_simulated(descriptor) {
+        // SAFETY: bind(2) demands a valid address.
+        let done = with(descriptor, |_, socket| socket.bind(unsafe { address_from(address, length)? }));
+        return answer(done.map(|()| 0)) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_bind, [descriptor as usize, address as usize, length as usize, 0, 0, 0]) as c_int }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn listen(descriptor: c_int, backlog: c_int) -> c_int {
+    if is_simulated(descriptor) {
+        return answer(with(descriptor, |_, socket| socket.listen()).map(|()| 0)) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_listen, [descriptor as usize, backlog as usize, 0, 0, 0, 0]) as c_int }
+}
+
+fn as_socket(object: &dyn crate::hosting::descriptor::Object) -> Io<&dyn Socket> {
+    object.as_socket().ok_or(libc::ENOTSOCK)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept4(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int {
+    if is_simulated(descriptor) {
+        let accepted = with(descriptor, |description, _| {
+            let limit = description.receive_timeout.get();
+            description.attempt("accept", limit, true, |object, waker| as_socket(object)?.accept(waker))
+        });
+        return answer(accepted.map(|(description, peer)| {
+            // SAFETY: accept(2) demands room for an address, or none.
+            unsafe { address_to(&peer, address, length) };
+            install_socket(description, flags)
+        })) as c_int;
+    }
+    let args = [descriptor as usize, address as usize, length as usize, flags as usize, 0, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_accept4, args) as c_int }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { accept4(descriptor, address, length, 0) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn connect(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    if is_simulated(descriptor) {
+        let done = with(descriptor, |description, _| {
+            // SAFETY: connect(2) demands a valid address.
+            let to = unsafe { address_from(address, length)? };
+            let limit = description.send_timeout.get();
+            let done =
+                description.attempt("connect", limit, true, |object, waker| as_socket(object)?.connect(&to, waker));
+            done.map_err(|error| if error == libc::EAGAIN { libc::EINPROGRESS } else { error })
+        });
+        return answer(done.map(|()| 0)) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_connect, [descriptor as usize, address as usize, length as usize, 0, 0, 0]) as c_int }
+}
+
+macro_rules! tells_address {
+    ($($function:ident $method:ident $number:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $function(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+            if is_simulated(descriptor) {
+                let told = with(descriptor, |_, socket| socket.$method());
+                // SAFETY: getsockname(2) and getpeername(2) demand room for an address.
+                return answer(told.map(|told| unsafe { address_to(&told, address, length) }).map(|()| 0)) as c_int;
+            }
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::$number, [descriptor as usize, address as usize, length as usize, 0, 0, 0]) as c_int }
+        }
+    )*};
+}
+
+tells_address! {
+    getsockname local SYS_getsockname;
+    getpeername peer SYS_getpeername;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
+    if is_simulated(descriptor) {
+        let (read, write) = (how != libc::SHUT_WR, how != libc::SHUT_RD);
+        let done = with(descriptor, |description, socket| {
+            socket.shutdown(read, write)?;
+            description.changed();
+            Ok(0)
+        });
+        return answer(done) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_shutdown, [descriptor as usize, how as usize, 0, 0, 0, 0]) as c_int }
+}
+
+/// Options that have an effect, or an answer of their own.
+fn option_of(description: &Description, socket: &dyn Socket, level: c_int, name: c_int) -> Vec<u8> {
+    let time = |limit: Option<Duration>| {
+        let limit = limit.unwrap_or_default();
+        [(limit.as_secs() as i64).to_ne_bytes(), i64::from(limit.subsec_micros()).to_ne_bytes()].concat()
+    };
+    let number = match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => return time(description.receive_timeout.get()),
+        (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => return time(description.send_timeout.get()),
+        (libc::SOL_SOCKET, libc::SO_ERROR) => socket.take_error(),
+        (libc::SOL_SOCKET, libc::SO_TYPE) => socket.kind(),
+        (libc::SOL_SOCKET, libc::SO_DOMAIN) => socket.family(),
+        (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => socket.is_listening().into(),
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => 212_992,
+        (libc::SOL_SOCKET, libc::SO_LINGER) => return vec![0; 8],
+        (libc::IPPROTO_IP, libc::IP_TTL) => 64,
+        // The simulated TCP never waits for more bytes before it sends.
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => 1,
+        _ => 0,
+    };
+    number.to_ne_bytes().to_vec()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getsockopt(
+    descriptor: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    length: *mut socklen_t,
+) -> c_int {
+    if is_simulated(descriptor) {
+        let told = with(descriptor, |description, socket| Ok(option_of(description, socket, level, name)));
+        return answer(told.map(|told| {
+            // SAFETY: getsockopt(2) demands room of the length that it is told.
+            unsafe {
+                let room = (*length as usize).min(told.len());
+                part_mut(value, room).copy_from_slice(&told[..room]);
+                *length = room as socklen_t;
+            }
+            0
+        })) as c_int;
+    }
+    let args = [descriptor as usize, level as usize, name as usize, value as usize, length as usize, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_getsockopt, args) as c_int }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn setsockopt(
+    descriptor: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    length: socklen_t,
+) -> c_int {
+    if is_simulated(descriptor) {
+        // SAFETY: setsockopt(2) demands a valid value.
+        let value = unsafe { part(value, length as usize) };
+        let done = with(descriptor, |description, _| {
+            let timeout = match (level, name) {
+                (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => &description.receive_timeout,
+                (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => &description.send_timeout,
+                // Accepted: the options that remain change nothing that a program can see here.
+                _ => return Ok(0),
+            };
+            let number = |at: usize| value.get(at..at + 8)?.try_into().ok().map(i64::from_ne_bytes);
+            let (Some(seconds), Some(micros)) = (number(0), number(8)) else { return Err(libc::EINVAL) };
+            let limit = Duration::from_secs(seconds as u64) + Duration::from_micros(micros as u64);
+            timeout.set((!limit.is_zero()).then_some(limit));
+            Ok(0)
+        });
+        return answer(done) as c_int;
+    }
+    let args = [descriptor as usize, level as usize, name as usize, value as usize, length as usize, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_setsockopt, args) as c_int }
+}
+
+fn receive(description: &Description, flags: c_int, buffer: &mut [u8], first: bool) -> Io<Received> {
+    let may_wait = first && flags & libc::MSG_DONTWAIT == 0;
+    let peek = flags & libc::MSG_PEEK != 0;
+    let limit = description.receive_timeout.get();
+    let mut received = description
+        .attempt("recv", limit, may_wait, |object, waker| as_socket(object)?.receive(buffer, peek, waker))?;
+    while flags & libc::MSG_WAITALL != 0 && may_wait && (1..buffer.len()).contains(&received.length) {
+        let rest = &mut buffer[received.length..];
+        let more = description.attempt("recv", limit, true, |object, waker| object.read(rest, waker))?;
+        if more == 0 {
+            break;
+        }
+        received.length += more;
+    }
+    Ok(received)
+}
+
+fn send(description: &Description, flags: c_int, bytes: &[u8], to: Option<&Address>, first: bool) -> Io<usize> {
+    let may_wait = first && flags & libc::MSG_DONTWAIT == 0;
+    let limit = description.send_timeout.get();
+    description.attempt("send", limit, may_wait, |object, waker| as_socket(object)?.send_to(bytes, to.cloned(), waker))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvfrom(
+    descriptor: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    flags: c_int,
+    address: *mut sockaddr,
+    address_length: *mut socklen_t,
+) -> ssize_t {
+    if is_simulated(descriptor) {
+        // SAFETY: recvfrom(2) demands a valid buffer.
+        let received = with(descriptor, |d, _| receive(d, flags, unsafe { part_mut(buffer, length) }, true));
+        return answer(received.map(|received| {
+            if let Some(from) = &received.from {
+                // SAFETY: recvfrom(2) demands room for an address, or none.
+                unsafe { address_to(from, address, address_length) };
+            }
+            if flags & libc::MSG_TRUNC != 0 { received.whole } else { received.length }
+        }));
+    }
+    let args =
+        [descriptor as usize, buffer as usize, length, flags as usize, address as usize, address_length as usize];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_recvfrom, args) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recv(descriptor: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { recvfrom(descriptor, buffer, length, flags, std::ptr::null_mut(), std::ptr::null_mut()) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendto(
+    descriptor: c_int,
+    buffer: *const c_void,
+    length: size_t,
+    flags: c_int,
+    address: *const sockaddr,
+    address_length: socklen_t,
+) -> ssize_t {
+    if is_simulated(descriptor) {
+        if hosted() {
+            wait::may_yield();
+        }
+        return answer(with(descriptor, |description, _| {
+            // SAFETY: sendto(2) demands a valid buffer, and an address that is valid or null.
+            let to = (!address.is_null()).then(|| unsafe { address_from(address, address_length) }).transpose()?;
+            // SAFETY: as above.
+            send(description, flags, unsafe { part(buffer, length) }, to.as_ref(), true)
+        }));
+    }
+    let args =
+        [descriptor as usize, buffer as usize, length, flags as usize, address as usize, address_length as usize];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_sendto, args) }
+}
+
+#[unsafe(export_name = "send")]
+unsafe extern "C" fn send_plain(descriptor: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { sendto(descriptor, buffer, length, flags, std::ptr::null(), 0) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    if is_simulated(descriptor) {
+        return answer(with(descriptor, |description, socket| {
+            // SAFETY: sendmsg(2) demands a valid message.
+            let message = unsafe { &*message };
+            let named = !message.msg_name.is_null();
+            // SAFETY: as above.
+            let to =
+                named.then(|| unsafe { address_from(message.msg_name.cast(), message.msg_namelen) }).transpose()?;
+            // SAFETY: as above.
+            let parts = unsafe { vectors(message.msg_iov, message.msg_iovlen as c_int) };
+            if socket.kind() == libc::SOCK_DGRAM || parts.len() == 1 {
+                // SAFETY: as above.
+                let whole = parts.iter().map(|p| unsafe { part(p.iov_base, p.iov_len) }).collect::<Vec<_>>().concat();
+                return send(description, flags, &whole, to.as_ref(), true);
+            }
+            let mut first = true;
+            // SAFETY: as above.
+            let bytes = |p: &libc::iovec| unsafe { part(p.iov_base, p.iov_len) };
+            through(parts, |p| send(description, flags, bytes(p), None, std::mem::take(&mut first)), |total| total)
+        }));
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_sendmsg, [descriptor as usize, message as usize, flags as usize, 0, 0, 0]) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+    if is_simulated(descriptor) {
+        return answer(with(descriptor, |description, socket| {
+            // SAFETY: recvmsg(2) demands a valid message.
+            let message = unsafe { &mut *message };
+            // SAFETY: as above.
+            let parts = unsafe { vectors(message.msg_iov, message.msg_iovlen as c_int) };
+            message.msg_controllen = 0;
+            message.msg_flags = 0;
+            let room: usize = parts.iter().map(|p| p.iov_len).sum();
+            let mut whole = vec![0; if socket.kind() == libc::SOCK_DGRAM { 65_536.min(room) } else { room }];
+            let received = receive(description, flags, &mut whole, true)?;
+            let mut rest = &whole[..received.length];
+            for piece in parts {
+                let (head, tail) = rest.split_at(rest.len().min(piece.iov_len));
+                // SAFETY: as above.
+                unsafe { part_mut(piece.iov_base, head.len()) }.copy_from_slice(head);
+                rest = tail;
+            }
+            if let Some(from) = &received.from {
+                // SAFETY: as above.
+                unsafe { address_to(from, message.msg_name.cast(), &mut message.msg_namelen) };
+            }
+            Ok(received.length)
+        }));
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_recvmsg, [descriptor as usize, message as usize, flags as usize, 0, 0, 0]) }
+}
