@@ -142,6 +142,12 @@ pub fn now() -> u64 {
     world::with("device::now", |world| world.now())
 }
 
+/// The wall clock of a node in nanoseconds since 1970, for what its kernel stamps. It may be wrong, and it may go back.
+#[inline]
+pub fn wall_clock(node: NodeId) -> u64 {
+    world::with("device::wall_clock", |world| world.nodes.borrow()[node].clock.wall(world.now()))
+}
+
 /// Calls [`Device::due`] with `token` at a true time.
 #[inline]
 pub fn wake_at(device: DeviceId, at: u64, token: u32) {

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::face::{file, functions, open_options};
-use crate::handle::{self, Entry, Handle};
+use crate::handle::{self, DirItem, Handle};
 use crate::open::Mode;
 
 pub use crate::volume::Metadata;

@@ -49,6 +49,19 @@ macro_rules! open_options {
                 self
             }
 
+            /// Opens for reads and writes of whole sectors of 512 bytes, past the page cache (O_DIRECT). A write reaches
+            /// the cache of the device, and is durable after an fsync.
+            pub fn direct(&mut self, direct: bool) -> &mut Self {
+                self.0.direct = direct;
+                self
+            }
+
+            /// Opens for writes that are durable when they return (O_DSYNC). They take no simulated time.
+            pub fn sync(&mut self, sync: bool) -> &mut Self {
+                self.0.sync = sync;
+                self
+            }
+
             /// Opens a file; or a directory, for reading, to fsync it.
             ///
             /// # Errors
@@ -110,6 +123,38 @@ macro_rules! functions {
             handle::metadata(path.as_ref())
         }
 
+        /// As [`metadata`], of a symbolic link itself where the path ends in one.
+        ///
+        /// # Errors
+        /// Those of [`metadata`].
+        pub $($async)? fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+            handle::symlink_metadata(path.as_ref())
+        }
+
+        /// Makes a symbolic link, whether or not there is something at `original`.
+        ///
+        /// # Errors
+        /// `AlreadyExists`; `NotFound` or `NotADirectory` for what it would be in.
+        pub $($async)? fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
+            handle::symlink(original.as_ref(), link.as_ref())
+        }
+
+        /// What a symbolic link says.
+        ///
+        /// # Errors
+        /// `NotFound`, and `InvalidInput` for what is no symbolic link.
+        pub $($async)? fn read_link(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+            handle::read_link(path.as_ref())
+        }
+
+        /// The path from the root without symbolic links, `.` and `..`.
+        ///
+        /// # Errors
+        /// `NotFound`, `NotADirectory`, and ELOOP beyond 40 symbolic links.
+        pub $($async)? fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+            handle::canonicalize(path.as_ref())
+        }
+
         /// Whether there is such a file or directory.
         ///
         /// # Errors
@@ -158,9 +203,8 @@ macro_rules! functions {
             handle::remove_dir_all(path.as_ref())
         }
 
-        /// Gives a file or directory another name, in place of what had that name. For processes it happens at once; on
-        /// the medium the two names are independent, each durable after an fsync of its directory. Only a directory never
-        /// has two names there.
+        /// Gives a file or directory another name, in place of what had that name. For processes it happens at once; what
+        /// a crash leaves of it is the profile's business ([`Names`](crate::profile::Names)).
         ///
         /// # Errors
         /// Those of rename(2): `NotFound`, `IsADirectory`, `NotADirectory`, `DirectoryNotEmpty`, and `InvalidInput` for a
@@ -172,7 +216,7 @@ macro_rules! functions {
         /// Gives a file one more name.
         ///
         /// # Errors
-        /// `NotFound`, `AlreadyExists`, and `PermissionDenied` for a directory.
+        /// `NotFound`, `AlreadyExists`, and `PermissionDenied` for a directory. A symbolic link is linked itself.
         pub $($async)? fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
             handle::hard_link(original.as_ref(), link.as_ref())
         }
@@ -187,11 +231,11 @@ macro_rules! functions {
 
         /// The entries of a directory; see [`read_dir`].
         #[derive(Debug)]
-        pub struct ReadDir(std::vec::IntoIter<Entry>);
+        pub struct ReadDir(std::vec::IntoIter<DirItem>);
 
         /// An entry of a directory.
         #[derive(Clone, Debug)]
-        pub struct DirEntry(Entry);
+        pub struct DirEntry(DirItem);
 
         impl DirEntry {
             /// The path that was read, and the name in it.
@@ -202,6 +246,11 @@ macro_rules! functions {
             /// The name in the directory.
             pub fn file_name(&self) -> OsString {
                 self.0.file_name()
+            }
+
+            /// The number of its inode.
+            pub fn ino(&self) -> u64 {
+                self.0.ino
             }
 
             /// What is known of it now.
@@ -260,14 +309,14 @@ macro_rules! file {
             /// Makes durable what is in the file, or the names in the directory.
             ///
             /// # Errors
-            /// EIO, once for every descriptor that was open when an fsync of this file failed; see
-            /// [`fsync_eio`](crate::fsync_eio). To try again is in vain, and the second `Ok` is a lie. Also when the
-            /// process has died.
+            /// EIO for a write-back that failed, as the profile of the disk has it: on Linux once for every descriptor that
+            /// was open then; see [`fsync_eio`](crate::fsync_eio). To try again is in vain there, and the second `Ok` is a
+            /// lie. EROFS when the journal has failed before. Also when the process has died.
             pub $($async)? fn sync_all(&self) -> io::Result<()> {
                 self.0.$sync()$(.$await)?
             }
 
-            /// As [`sync_all`](File::sync_all): there is no metadata here that fdatasync(2) could leave out.
+            /// As [`sync_all`](File::sync_all): times are all that fdatasync(2) could leave out here.
             ///
             /// # Errors
             /// Those of [`sync_all`](File::sync_all).

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::face::{file, functions, open_options};
-use crate::handle::{self, Entry, Handle};
+use crate::handle::{self, DirItem, Handle};
 use crate::open::Mode;
 
 pub use crate::volume::Metadata;

@@ -1,4 +1,4 @@
-//! What the two faces share: every call asks whether its process is alive, lets faults strike, and then asks the kernel.
+//! What the faces share: every call asks whether its process is alive, lets faults strike, and then asks the kernel.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,10 +11,11 @@ use sim_core::hash::hash_str;
 
 use crate::fault;
 use crate::kernel::{Kernel, act, act_if_running};
-use crate::open::Mode;
-use crate::path::Normal;
+use crate::namespace::Rename;
+use crate::open::{Follow, Mode};
+use crate::path::words;
 use crate::sync::Syncing;
-use crate::volume::{Metadata, Volume};
+use crate::volume::{Kind, Metadata, Volume};
 
 /// The error of what a process does that has died.
 #[cold]
@@ -22,41 +23,43 @@ pub(crate) fn dead() -> io::Error {
     io::Error::other("the process that did this on its disk has died")
 }
 
-fn living(process: Process) -> io::Result<Process> {
+pub(crate) fn living(process: Process) -> io::Result<Process> {
     if process.is_alive() { Ok(process) } else { Err(dead()) }
 }
 
 /// An open file: one reference to a descriptor of the kernel.
 pub(crate) struct Handle {
-    process: Process,
-    slot: usize,
-    path: Arc<str>,
+    pub(crate) process: Process,
+    pub(crate) slot: usize,
+    pub(crate) path: Arc<str>,
 }
 
 impl Handle {
     pub(crate) fn open(path: &Path, mode: Mode) -> io::Result<Self> {
         const WHAT: &str = "fs::File::open";
         let process = living(device::process(WHAT))?;
-        let path = Normal::new(path)?;
-        let (slot, is_new) = act(WHAT, |kernel| kernel.open(process, &path, mode))?;
-        let path: Arc<str> = path.words().into();
+        let words: Arc<str> = words(path).into();
+        fault::strikes_open(&words)?;
+        living(process)?;
+        let (slot, is_new) = act(WHAT, |kernel| kernel.open(process, path, &words, mode))?;
         match (is_new, mode.truncate) {
-            (true, _) => note(process, "disk.create", &path),
-            (false, true) => note(process, "disk.truncate", &path),
+            (true, _) => note(process, "disk.create", &words),
+            (false, true) => note(process, "disk.truncate", &words),
             (false, false) => {}
         }
-        Ok(Handle { process, slot, path })
+        Ok(Handle { process, slot, path: words })
     }
 
     /// Does something with the kernel, if the process that opened this is alive.
     #[inline]
-    fn act<R>(&self, what: &str, f: impl FnOnce(&mut Kernel) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn act<R>(&self, what: &str, f: impl FnOnce(&mut Kernel) -> io::Result<R>) -> io::Result<R> {
         living(self.process)?;
         act(what, f)
     }
 
     #[inline]
     pub(crate) fn read(&self, at: Option<u64>, want: usize, put: impl FnMut(&[u8])) -> io::Result<usize> {
+        let want = fault::strikes_read(&self.path, want)?;
         self.act("fs::File::read", |kernel| kernel.read(self.slot, at, want, put))
     }
 
@@ -72,15 +75,23 @@ impl Handle {
 
     pub(crate) fn read_to_end(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.read(None, usize::MAX, |part| bytes.extend_from_slice(part))?;
+        while self.read(None, usize::MAX, |part| bytes.extend_from_slice(part))? > 0 {}
         Ok(bytes)
     }
 
     #[inline]
     pub(crate) fn write(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
         living(self.process)?;
-        fault::strikes(fault::WRITE, &self.path);
-        self.act("fs::File::write", |kernel| kernel.write(self.slot, at, bytes, &self.path))
+        let bytes = fault::strikes_write(&self.path, bytes)?;
+        living(self.process)?;
+        let written = act("fs::File::write", |kernel| {
+            kernel.refuses_sync_write(self.slot)?;
+            kernel.write(self.slot, at, bytes, &self.path)
+        })?;
+        if written.sync {
+            self.sync_now()?;
+        }
+        Ok(written.length)
     }
 
     pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -116,16 +127,15 @@ impl Handle {
     /// An fsync that takes no time.
     pub(crate) fn sync_now(&self) -> io::Result<()> {
         living(self.process)?;
-        let fails = fault::strikes_fsync(&self.path);
+        let fails = fault::strikes_fsync(&self.path)?;
         self.act("blocking::File::sync_all", |kernel| kernel.sync_now(self.slot, &self.path, fails))
     }
 
     /// An fsync that takes its time.
     pub(crate) async fn sync(&self) -> io::Result<()> {
         living(self.process)?;
-        let fails = fault::strikes_fsync(&self.path);
-        let begin = |kernel: &mut Kernel| Ok(kernel.begin_sync(self.slot, &self.path, fails));
-        let token = self.act("fs::File::sync_all", begin)?;
+        let fails = fault::strikes_fsync(&self.path)?;
+        let token = self.act("fs::File::sync_all", |kernel| kernel.begin_sync(self.slot, &self.path, fails))?;
         Syncing::new(token, self.process).await
     }
 }
@@ -133,7 +143,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.process.is_alive() {
-            act_if_running(|kernel| kernel.close(self.slot));
+            act_if_running(|kernel| kernel.close_file(self.slot));
         }
     }
 }
@@ -146,12 +156,13 @@ impl fmt::Debug for Handle {
 
 /// An entry of a directory, as it was when the directory was read.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct DirItem {
     pub(crate) path: PathBuf,
-    pub(crate) directory: bool,
+    pub(crate) kind: Kind,
+    pub(crate) ino: u64,
 }
 
-impl Entry {
+impl DirItem {
     pub(crate) fn file_name(&self) -> OsString {
         self.path.file_name().map(OsStr::to_os_string).unwrap_or_default()
     }
@@ -162,21 +173,26 @@ fn note(process: Process, kind: &'static str, words: &str) {
     emit(process.node, kind, &[hash_str(words)], || words.to_string());
 }
 
-/// A path of the process that is running.
-fn given(what: &str, path: &Path) -> io::Result<(Process, Normal)> {
-    Ok((living(device::process(what))?, Normal::new(path)?))
+/// Looks at the volume of the process that is running.
+pub(crate) fn look<R>(what: &str, f: impl FnOnce(&mut Volume) -> io::Result<R>) -> io::Result<R> {
+    let process = living(device::process(what))?;
+    act(what, |kernel| f(kernel.volume(process.node)))
 }
 
-/// Changes one name.
+/// Changes names; `words` are what faults and events see.
 fn change(
     what: &str,
     kind: &'static str,
-    path: &Path,
-    f: impl FnOnce(&mut Volume, &Normal) -> io::Result<()>,
+    words: &str,
+    f: impl FnOnce(&mut Volume) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (process, path) = given(what, path)?;
-    act(what, |kernel| f(kernel.volume(process.node), &path))?;
-    note(process, kind, &path.words());
+    let process = living(device::process(what))?;
+    act(what, |kernel| {
+        f(kernel.volume(process.node))?;
+        kernel.stir(process.node);
+        Ok::<(), io::Error>(())
+    })?;
+    note(process, kind, words);
     Ok(())
 }
 
@@ -204,13 +220,16 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     Ok(bytes.len() as u64)
 }
 
+pub(crate) fn stat(path: &Path, follow: Follow) -> io::Result<Metadata> {
+    look("fs::metadata", |volume| volume.resolve(path, follow).map(|ino| volume.metadata(ino)))
+}
+
 pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
-    const WHAT: &str = "fs::metadata";
-    let (process, path) = given(WHAT, path)?;
-    act(WHAT, |kernel| {
-        let volume = kernel.volume(process.node);
-        volume.resolve(&path).map(|ino| volume.metadata(ino))
-    })
+    stat(path, Follow::Always)
+}
+
+pub(crate) fn symlink_metadata(path: &Path) -> io::Result<Metadata> {
+    stat(path, Follow::NotLast)
 }
 
 pub(crate) fn try_exists(path: &Path) -> io::Result<bool> {
@@ -221,8 +240,16 @@ pub(crate) fn try_exists(path: &Path) -> io::Result<bool> {
     }
 }
 
+pub(crate) fn mkdir(path: &Path, mode: u32) -> io::Result<()> {
+    let most = act("fs::create_dir", |kernel| kernel.options.capacity.inodes);
+    change("fs::create_dir", "disk.mkdir", &words(path), |volume| match most {
+        Some(most) if volume.usage().1 >= most => Err(crate::errno::Errno::NoSpace.into()),
+        _ => volume.mkdir(path, mode),
+    })
+}
+
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
-    change("fs::create_dir", "disk.mkdir", path, Volume::mkdir)
+    mkdir(path, 0o755)
 }
 
 pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
@@ -240,43 +267,57 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    change("fs::remove_file", "disk.unlink", path, Volume::unlink)
+    change("fs::remove_file", "disk.unlink", &words(path), |volume| volume.unlink(path))
 }
 
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-    change("fs::remove_dir", "disk.rmdir", path, Volume::rmdir)
+    change("fs::remove_dir", "disk.rmdir", &words(path), |volume| volume.rmdir(path))
 }
 
 pub(crate) fn remove_dir_all(path: &Path) -> io::Result<()> {
     for entry in read_dir(path)? {
-        if entry.directory { remove_dir_all(&entry.path)? } else { remove_file(&entry.path)? }
+        if entry.kind == Kind::Directory { remove_dir_all(&entry.path)? } else { remove_file(&entry.path)? }
     }
     remove_dir(path)
 }
 
+pub(crate) fn rename_as(from: &Path, to: &Path, how: Rename) -> io::Result<()> {
+    fault::strikes_rename(&words(to))?;
+    let both = format!("{} -> {}", words(from), words(to));
+    change("fs::rename", "disk.rename", &both, |volume| volume.rename(from, to, how))
+}
+
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    const WHAT: &str = "fs::rename";
-    let (process, from) = given(WHAT, from)?;
-    let to = Normal::new(to)?;
-    fault::strikes(fault::RENAME, &to.words());
-    living(process)?;
-    act(WHAT, |kernel| kernel.volume(process.node).rename(&from, &to))?;
-    note(process, "disk.rename", &format!("{} -> {}", from.words(), to.words()));
-    Ok(())
+    rename_as(from, to, Rename::Replace)
 }
 
 pub(crate) fn hard_link(original: &Path, link: &Path) -> io::Result<()> {
-    const WHAT: &str = "fs::hard_link";
-    let (process, original) = given(WHAT, original)?;
-    let link = Normal::new(link)?;
-    act(WHAT, |kernel| kernel.volume(process.node).link(&original, &link))?;
-    note(process, "disk.link", &format!("{} -> {}", link.words(), original.words()));
-    Ok(())
+    let both = format!("{} -> {}", words(link), words(original));
+    change("fs::hard_link", "disk.link", &both, |volume| volume.link(original, link, Follow::NotLast))
 }
 
-pub(crate) fn read_dir(path: &Path) -> io::Result<Vec<Entry>> {
-    const WHAT: &str = "fs::read_dir";
-    let (process, normal) = given(WHAT, path)?;
-    let names = act(WHAT, |kernel| kernel.volume(process.node).list(&normal))?;
-    Ok(names.into_iter().map(|(name, directory)| Entry { path: path.join(&*name), directory }).collect())
+pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    let both = format!("{} -> {}", words(link), target.display());
+    change("fs::symlink", "disk.symlink", &both, |volume| volume.symlink(target, link))
+}
+
+pub(crate) fn read_link(path: &Path) -> io::Result<PathBuf> {
+    look("fs::read_link", |volume| volume.readlink(path))
+}
+
+pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
+    look("fs::canonicalize", |volume| volume.real_path(path))
+}
+
+pub(crate) fn read_dir(path: &Path) -> io::Result<Vec<DirItem>> {
+    let names = look("fs::read_dir", |volume| {
+        let dir = volume.resolve(path, Follow::Always)?;
+        volume.list(dir)
+    })?;
+    let item = |(name, ino, kind): (crate::volume::Name, crate::volume::Ino, Kind)| DirItem {
+        path: path.join(&*name),
+        kind,
+        ino: ino.0,
+    };
+    Ok(names.into_iter().map(item).collect())
 }

@@ -1,61 +1,31 @@
-//! The device: the volume of every machine, the descriptors of its processes, and the fsyncs under way.
+//! The device: every machine, the descriptors of its processes, and the fsyncs under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use sim_core::NodeId;
 use sim_core::device::{self, Device, DeviceId, Down, Process, emit};
 use sim_core::event::EventKind;
 use slab::Slab;
 
-use crate::content::LONGEST;
+use crate::content::{LONGEST, room};
 use crate::errno::Errno;
+use crate::machine::Machine;
 use crate::open::Mode;
-use crate::path::Normal;
+use crate::options::Options;
+use crate::pages::{PAGE, SECTOR};
+use crate::profile::FsProfile;
 use crate::sync::Sync;
 use crate::volume::{Ino, Volume};
 
 const WRITE: EventKind = EventKind::new("disk.write");
 
-/// The options of every disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Options {
-    /// The least simulated time an fsync takes.
-    pub fsync_latency_min: Duration,
-    /// The time that it stays below; every fsync draws between the two.
-    pub fsync_latency_max: Duration,
-    /// Whether an fsync makes every earlier change of names on its disk durable too, that of the file itself among them,
-    /// as the journals of ext4 and XFS do in practice. POSIX promises it nowhere, and fsync(2) asks for an fsync of the
-    /// directory.
-    pub sync_file_implies_entry: bool,
-}
-
-impl Default for Options {
-    /// Half a millisecond to five, and an fsync of a file says nothing about its name.
-    fn default() -> Self {
-        Options {
-            fsync_latency_min: Duration::from_micros(500),
-            fsync_latency_max: Duration::from_millis(5),
-            sync_file_implies_entry: false,
-        }
-    }
-}
-
-/// The options in force.
-#[track_caller]
-pub fn options() -> Options {
-    act("disk::options", |kernel| kernel.options.clone())
-}
-
-/// Changes the options of every disk from now on.
-#[track_caller]
-pub fn set_options(options: Options) {
-    act("disk::set_options", |kernel| kernel.options = options);
-}
+/// Dirty pages of a volume beyond which its kernel writes back at once, as with `vm.dirty_bytes` of Linux: 64 MiB.
+const MOST_DIRTY: usize = 16_384;
 
 /// The disks as a device of the simulation.
 #[derive(Default)]
@@ -66,10 +36,11 @@ pub(crate) struct Descriptor {
     pub(crate) process: Process,
     pub(crate) ino: Ino,
     pub(crate) mode: Mode,
+    pub(crate) path: Arc<str>,
     position: u64,
     /// How many files and fsyncs use it.
     handles: u32,
-    /// The failed fsyncs of the inode that this descriptor knows of.
+    /// The write-back errors of the inode that this descriptor knows of.
     pub(crate) errors: u32,
 }
 
@@ -77,32 +48,83 @@ pub(crate) struct Descriptor {
 pub(crate) struct Kernel {
     pub(crate) options: Options,
     pub(crate) id: Option<DeviceId>,
-    volumes: Vec<Volume>,
+    machines: Vec<Machine>,
     pub(crate) descriptors: Slab<Descriptor>,
     /// Fsyncs under way, and those whose result nobody has taken yet.
     pub(crate) syncs: BTreeMap<u32, Sync>,
-    pub(crate) next_sync: u32,
+    pub(crate) write_backs: BTreeMap<u32, NodeId>,
+    next_token: u32,
+    /// Who waits for a lock.
+    pub(crate) lock_waiters: Vec<Waker>,
     /// To be woken once the kernel is no longer borrowed.
     pub(crate) wakes: Vec<Waker>,
 }
 
+/// What a write may do beside writing.
+pub(crate) struct Written {
+    pub(crate) length: usize,
+    /// The descriptor writes through to the medium.
+    pub(crate) sync: bool,
+}
+
 impl Kernel {
-    #[inline]
-    pub(crate) fn volume(&mut self, node: NodeId) -> &mut Volume {
+    pub(crate) fn machine(&mut self, node: NodeId) -> &mut Machine {
         let place = node.0 as usize;
-        while self.volumes.len() <= place {
-            self.volumes.push(Volume::new(NodeId(self.volumes.len() as u32)));
+        while self.machines.len() <= place {
+            self.machines.push(Machine::new(NodeId(self.machines.len() as u32)));
         }
-        &mut self.volumes[place]
+        &mut self.machines[place]
+    }
+
+    /// A machine that is there already.
+    pub(crate) fn known_machine(&self, node: NodeId) -> &Machine {
+        &self.machines[node.0 as usize]
+    }
+
+    pub(crate) fn volume(&mut self, node: NodeId) -> &mut Volume {
+        let now = device::wall_clock(node);
+        let volume = &mut self.machine(node).volume;
+        volume.now = now;
+        volume
+    }
+
+    pub(crate) fn machine_and_options(&mut self, node: NodeId) -> (&mut Machine, &Options) {
+        self.machine(node);
+        (&mut self.machines[node.0 as usize], &self.options)
+    }
+
+    pub(crate) fn profile(&mut self, node: NodeId) -> FsProfile {
+        let (machine, options) = self.machine_and_options(node);
+        machine.profile(options).clone()
+    }
+
+    pub(crate) fn next_token(&mut self) -> u32 {
+        self.next_token = self.next_token.wrapping_add(1);
+        self.next_token
     }
 
     /// Opens a descriptor. True: the file is new.
-    pub(crate) fn open(&mut self, process: Process, path: &Normal, mode: Mode) -> io::Result<(usize, bool)> {
+    pub(crate) fn open(
+        &mut self,
+        process: Process,
+        path: &Path,
+        words: &Arc<str>,
+        mode: Mode,
+    ) -> io::Result<(usize, bool)> {
+        let capacity = self.options.capacity;
+        let mine = || self.descriptors.iter().filter(|(_, descriptor)| descriptor.process == process).count();
+        if capacity.descriptors.is_some_and(|most| mine() >= most) {
+            return Err(Errno::TooManyFiles.into());
+        }
         let volume = self.volume(process.node);
-        let (ino, is_new) = volume.open(path, mode)?;
+        if (mode.create || mode.create_new) && capacity.inodes.is_some_and(|most| volume.usage().1 >= most) {
+            volume.resolve(path, crate::open::Follow::Always).map_err(|_| Errno::NoSpace)?;
+        }
+        let (ino, is_new) = volume.open(path, &mode)?;
         volume.hold(ino);
         let errors = volume.inode(ino).sample_errors();
-        let descriptor = Descriptor { process, ino, mode, position: 0, handles: 1, errors };
+        let descriptor = Descriptor { process, ino, mode, path: words.clone(), position: 0, handles: 1, errors };
+        self.stir(process.node);
         Ok((self.descriptors.insert(descriptor), is_new))
     }
 
@@ -110,13 +132,28 @@ impl Kernel {
         self.descriptors[slot].handles += 1;
     }
 
+    /// Closes one reference to a descriptor.
     pub(crate) fn close(&mut self, slot: usize) {
         let descriptor = &mut self.descriptors[slot];
         descriptor.handles -= 1;
         if descriptor.handles == 0 {
             let Descriptor { process, ino, .. } = self.descriptors.remove(slot);
-            self.volume(process.node).release(ino);
+            self.machine(process.node).volume.release(ino);
         }
+    }
+
+    /// A program closed a file, and its locks with it.
+    pub(crate) fn close_file(&mut self, slot: usize) {
+        let Descriptor { process, ino, handles, .. } = self.descriptors[slot];
+        let machine = self.machine(process.node);
+        if let Some(locks) = machine.locks.get_mut(&ino) {
+            locks.closed(slot, handles == 1);
+            if locks.is_empty() {
+                machine.locks.remove(&ino);
+            }
+            self.wakes.append(&mut self.lock_waiters);
+        }
+        self.close(slot);
     }
 
     /// A descriptor and the volume it is on.
@@ -124,7 +161,15 @@ impl Kernel {
     pub(crate) fn reach(&mut self, slot: usize) -> (&mut Descriptor, &mut Volume) {
         let descriptor = &mut self.descriptors[slot];
         let node = descriptor.process.node;
-        (descriptor, &mut self.volumes[node.0 as usize])
+        (descriptor, &mut self.machines[node.0 as usize].volume)
+    }
+
+    /// As [`reach`](Kernel::reach), to change something at this time.
+    #[inline]
+    pub(crate) fn reach_now(&mut self, slot: usize) -> (&mut Descriptor, &mut Volume) {
+        let (descriptor, volume) = self.reach(slot);
+        volume.now = device::wall_clock(descriptor.process.node);
+        (descriptor, volume)
     }
 
     /// Reads at an offset, or at the position of the descriptor, which moves on then.
@@ -140,7 +185,14 @@ impl Kernel {
         if !descriptor.mode.read {
             return Err(Errno::BadDescriptor.into());
         }
-        let length = volume.content(descriptor.ino)?.read(at.unwrap_or(descriptor.position), want, put);
+        volume.state.reads()?;
+        let start = at.unwrap_or(descriptor.position);
+        let direct = descriptor.mode.direct;
+        if direct {
+            aligned(start, want)?;
+        }
+        let length =
+            volume.with_content(descriptor.ino, |content, load| content.read(start, want, direct, load, put))?;
         if at.is_none() {
             descriptor.position += length as u64;
         }
@@ -150,29 +202,48 @@ impl Kernel {
     /// Writes at an offset, or at the position of the descriptor, which moves on then. One that appends does so either
     /// way (pwrite(2), under "BUGS").
     #[inline]
-    pub(crate) fn write(&mut self, slot: usize, at: Option<u64>, bytes: &[u8], path: &str) -> io::Result<usize> {
-        let (descriptor, volume) = self.reach(slot);
+    pub(crate) fn write(&mut self, slot: usize, at: Option<u64>, bytes: &[u8], path: &str) -> io::Result<Written> {
+        let limit = self.options.capacity.bytes;
+        let device_cache = self.options.device_cache;
+        let (descriptor, volume) = self.reach_now(slot);
         if !descriptor.mode.writes() {
             return Err(Errno::BadDescriptor.into());
         }
+        let Mode { append, direct, sync, .. } = descriptor.mode;
         if bytes.is_empty() {
-            return Ok(0);
+            return Ok(Written { length: 0, sync: false });
         }
-        let (ino, order) = (descriptor.ino, volume.next_effect());
-        let content = volume.content(ino)?;
-        let start = if descriptor.mode.append { content.size() } else { at.unwrap_or(descriptor.position) };
-        let room = LONGEST.saturating_sub(start);
-        if room == 0 {
-            return Err(Errno::FileTooBig.into());
+        let (ino, node) = (descriptor.ino, descriptor.process.node);
+        let size = volume.inode(ino).content_mut()?.size();
+        let start = if append { size } else { at.unwrap_or(descriptor.position) };
+        if direct {
+            aligned(start, bytes.len())?;
         }
-        let length = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
-        content.write(order, start, &bytes[..length]);
+        let mut length = room(start, bytes.len())?;
+        if let Some(limit) = limit {
+            length = fitting(volume, ino, start, length, limit)?;
+        }
+        volume.change_content(ino, |content, order, load| {
+            content.write(order, start, &bytes[..length], load)?;
+            if direct {
+                content.stage(order);
+                if !device_cache {
+                    content.settle(order);
+                }
+            }
+            Ok(())
+        })?;
         if at.is_none() {
             descriptor.position = start + length as u64;
         }
-        let fields = [ino.0 as u64, start, length as u64];
-        emit(descriptor.process.node, WRITE, &fields, || format!("{path}: {length} bytes at {start}"));
-        Ok(length)
+        let fields = [ino.0, start, length as u64];
+        emit(node, WRITE, &fields, || format!("{path}: {length} bytes at {start}"));
+        let crowded = volume.get(ino).content().is_some_and(|content| content.pending.len() > MOST_DIRTY);
+        if crowded {
+            self.write_back(node);
+        }
+        self.stir(node);
+        Ok(Written { length, sync })
     }
 
     pub(crate) fn seek(&mut self, slot: usize, to: SeekFrom) -> io::Result<u64> {
@@ -186,34 +257,137 @@ impl Kernel {
         Ok(descriptor.position)
     }
 
-    pub(crate) fn set_size(&mut self, slot: usize, size: u64, path: &str) -> io::Result<()> {
+    /// Moves to the next data or to the next hole from `offset` on (lseek(2), SEEK_DATA and SEEK_HOLE).
+    ///
+    /// # Errors
+    /// ENXIO behind the last data.
+    pub(crate) fn seek_sparse(&mut self, slot: usize, offset: u64, data: bool) -> io::Result<u64> {
         let (descriptor, volume) = self.reach(slot);
+        let content = volume.inode(descriptor.ino).content_mut()?;
+        let found = if data { content.next_data(offset) } else { content.next_hole(offset) };
+        descriptor.position = found.ok_or(Errno::NoSuchDevice)?;
+        Ok(descriptor.position)
+    }
+
+    pub(crate) fn set_size(&mut self, slot: usize, size: u64, path: &str) -> io::Result<()> {
+        let (descriptor, volume) = self.reach_now(slot);
         if !descriptor.mode.writes() {
             return Err(Errno::Invalid.into());
         }
         if size > LONGEST {
             return Err(Errno::FileTooBig.into());
         }
-        let order = volume.next_effect();
-        volume.content(descriptor.ino)?.set_size(order, size);
-        let fields = [descriptor.ino.0 as u64, size];
-        emit(descriptor.process.node, "disk.set_len", &fields, || format!("{path}: {size} bytes"));
+        let (ino, node) = (descriptor.ino, descriptor.process.node);
+        volume.change_content(ino, |content, order, load| content.set_size(order, size, load))?;
+        emit(node, "disk.set_len", &[ino.0, size], || format!("{path}: {size} bytes"));
+        self.stir(node);
         Ok(())
     }
 
-    /// Closes the descriptors of a node whose process died. Fsyncs under way go on, unless the power went.
+    /// Reserves blocks, or frees them (fallocate(2)).
+    pub(crate) fn allocate(
+        &mut self,
+        slot: usize,
+        how: Allocate,
+        from: u64,
+        length: u64,
+        path: &str,
+    ) -> io::Result<()> {
+        let limit = self.options.capacity.bytes;
+        let (descriptor, volume) = self.reach_now(slot);
+        if !descriptor.mode.writes() {
+            return Err(Errno::BadDescriptor.into());
+        }
+        if length == 0 {
+            return Err(Errno::Invalid.into());
+        }
+        let to = from.checked_add(length).filter(|to| *to <= LONGEST).ok_or(Errno::FileTooBig)?;
+        let (ino, node) = (descriptor.ino, descriptor.process.node);
+        volume.inode(ino).content_mut().map_err(|_| Errno::NoSuchDevice)?;
+        if let Some(limit) = limit.filter(|_| how != Allocate::PunchHole)
+            && fitting(volume, ino, from, length as usize, limit)? < length as usize
+        {
+            return Err(Errno::NoSpace.into());
+        }
+        volume.change_content(ino, |content, order, load| match how {
+            Allocate::Grow | Allocate::KeepSize => {
+                content.reserve(order, from, to, how == Allocate::Grow);
+                Ok(())
+            }
+            Allocate::PunchHole => content.punch(order, from, to, load),
+        })?;
+        emit(node, "disk.allocate", &[ino.0, from, to, how as u64], || format!("{path}: {how:?} {from}..{to}"));
+        self.stir(node);
+        Ok(())
+    }
+
+    /// Something may have become dirty: the flusher of the machine wakes up in a while.
+    pub(crate) fn stir(&mut self, node: NodeId) {
+        let Kernel { machines, options, .. } = self;
+        let machine = &mut machines[node.0 as usize];
+        let is_clean = machine.volume.dirty.is_empty() && machine.volume.names.is_empty();
+        if machine.flusher_awake || is_clean {
+            return;
+        }
+        machine.flusher_awake = true;
+        let delay = machine.write_back_delay(options).as_nanos() as u64;
+        let token = self.next_token();
+        self.write_backs.insert(token, node);
+        if let Some(id) = self.id {
+            device::wake_at(id, device::now() + delay, token);
+        }
+    }
+
+    /// Closes the descriptors of a node whose process died. Fsyncs under way go on, unless the memory went.
     fn node_down(&mut self, node: NodeId, how: Down) {
         self.drop_syncs_of(node, how);
         let closed = self.descriptors.iter().filter(|(_, descriptor)| descriptor.process.node == node);
         let closed: Vec<usize> = closed.map(|(slot, _)| slot).collect();
         for slot in closed {
             let ino = self.descriptors.remove(slot).ino;
-            self.volume(node).release(ino);
+            self.machine(node).volume.release(ino);
         }
+        self.machine(node).locks.clear();
         if how != Down::Kill {
-            self.volume(node).lose_power();
+            self.lose_memory(node);
         }
     }
+}
+
+/// What fallocate(2) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allocate {
+    /// Reserves blocks, and makes the file longer where they lie behind its end.
+    Grow,
+    /// Reserves blocks and leaves the length alone (FALLOC_FL_KEEP_SIZE).
+    KeepSize,
+    /// Frees blocks: the range reads zeros, and the length stays (FALLOC_FL_PUNCH_HOLE).
+    PunchHole,
+}
+
+/// O_DIRECT wants whole sectors.
+fn aligned(start: u64, length: usize) -> io::Result<()> {
+    let whole = start.is_multiple_of(SECTOR as u64) && length.is_multiple_of(SECTOR);
+    if whole { Ok(()) } else { Err(Errno::Invalid.into()) }
+}
+
+/// How much of a write finds blocks on the volume.
+fn fitting(volume: &Volume, ino: Ino, start: u64, length: usize, limit: u64) -> io::Result<usize> {
+    let free = (limit / PAGE as u64).saturating_sub(volume.usage().0);
+    let content = volume.get(ino).content();
+    let needed = |length| content.map_or(0, |content| content.blocks_needed(start, length));
+    if needed(length) <= free {
+        return Ok(length);
+    }
+    let mut fits = 0;
+    for (page, begin, part) in crate::pages::parts(start, length) {
+        let end = (page * PAGE as u64 + (begin + part) as u64 - start) as usize;
+        if needed(end) > free {
+            break;
+        }
+        fits = end;
+    }
+    if fits == 0 { Err(Errno::NoSpace.into()) } else { Ok(fits) }
 }
 
 impl Device for Disk {
@@ -222,7 +396,10 @@ impl Device for Disk {
     }
 
     fn due(&self, token: u32) {
-        self.act(|kernel| kernel.complete(token));
+        self.act(|kernel| match kernel.write_backs.remove(&token) {
+            Some(node) => kernel.flush(node),
+            None => kernel.complete(token),
+        });
     }
 
     fn describe_wait(&self, what: &'static str, token: u64) -> String {

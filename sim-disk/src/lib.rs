@@ -1,34 +1,47 @@
 //! The simulated disk of detsim, with the names of `tokio::fs` and of `std::fs`.
 //!
 //! Every node is a machine with one volume, which outlives its processes. What a program writes stands in the page cache
-//! of its machine first, and every process of that machine reads it there. It is durable only when an fsync has said so:
-//! the content of a file by fsync of the file, its name by fsync of the directory. A power loss takes everything else,
-//! exactly: content, lengths, names, removals. A killed process takes nothing with it. Richer crash images (some of the
-//! unsynced effects kept, torn, reordered) have their place in the shape of this crate and are not here yet.
+//! of its machine first, and every process of that machine reads it there. It is durable only when an fsync has said so.
+//! A crash of the machine finds some of the rest done and some not, torn and out of order, as far as its filesystem, a
+//! [`FsProfile`], allows that. A killed process takes nothing with it.
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | [`fs`] | the async face: [`fs::File`], [`fs::OpenOptions`], and functions such as [`fs::rename`] |
 //! | [`blocking`] | the same for code that does not await |
-//! | `face` | the text of the two, written once |
-//! | `handle` | what the faces share: is the process alive, do faults strike, then ask the kernel |
-//! | `kernel` | descriptors, [`Options`], power: the [`Disk`] device |
-//! | `sync` | fsync: what is on its way to the medium, and how it fails |
-//! | `volume` | directories, live and durable; names not yet durable |
-//! | `unsynced` | [`unsynced()`]: what a power loss now would take |
-//! | `content` | the pages of one file: the cached, the dirty, and those on the medium |
-//! | `fault` | [`fsync_eio()`] and the operations at which faults may strike |
+//! | [`posix`] | the same disk call by call: locks, holes, renameat2, mappings |
+//! | [`profile`] | filesystems as data: what a failed fsync leaves, what a crash may keep |
+//! | `face`, `handle` | the text of the faces, written once; is the process alive, do faults strike, then ask the kernel |
+//! | `kernel`, `machine` | descriptors and machines: the [`Disk`] device |
+//! | `sync` | fsync and write-back: the way to the medium |
+//! | `volume`, `inode`, `namespace` | inodes, and the names that lead to them, live and durable |
+//! | `content`, `medium`, `pages` | the bytes of one file: cached, on the medium, and the table of pages under both |
+//! | `effect`, `crash` | what is not durable yet, and which of it a crash keeps |
+//! | `media` | what is wrong with the device |
+//! | `fault` | the faults, and the operations at which they strike |
+//! | `unsynced`, `lsof` | what a power loss now would take; what is open |
 //!
-//! Errors are those of Linux, with its numbers. There are no symbolic links, permissions or times; `..` is resolved in
-//! the words of a path, not by walking, and a slash at the end means nothing.
+//! Errors are those of Linux, with its numbers. Permission bits are kept and never enforced: every process is root. Reads
+//! move no times, as with `noatime`.
 
 mod content;
+mod crash;
+mod effect;
 mod errno;
 mod face;
 mod fault;
 mod handle;
+mod inode;
 mod kernel;
+mod locks;
+mod lsof;
+mod machine;
+mod media;
+mod medium;
+mod namespace;
 mod open;
+mod options;
+mod pages;
 mod path;
 mod sync;
 mod unsynced;
@@ -36,7 +49,16 @@ mod volume;
 
 pub mod blocking;
 pub mod fs;
+pub mod posix;
+pub mod profile;
 
-pub use fault::{KINDS, fsync, fsync_eio, rename, write};
-pub use kernel::{Disk, Options, options, set_options};
+pub use crash::{Crash, Image, ImageError};
+pub use fault::{
+    KINDS, device_gone, evict, fsync, fsync_eio, fsync_eio_of_pages, io_error, journal_eio, kernel_crash, no_space,
+    open, power_loss_with, read, read_only, rename, replace_disk, roll_back, short, snapshot, swap_disks, write,
+};
+pub use kernel::Disk;
+pub use lsof::{OpenFile, open_files};
+pub use options::{Capacity, Options, Profile, options, set_options};
+pub use profile::FsProfile;
 pub use unsynced::{Loss, Unsynced, unsynced};

@@ -4,20 +4,57 @@ use std::io;
 
 use crate::errno::Errno;
 
-/// The flags of an `OpenOptions`.
+/// The flags of an open file: those of open(2), everything off by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Mode {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) append: bool,
-    pub(crate) truncate: bool,
-    pub(crate) create: bool,
-    pub(crate) create_new: bool,
+pub struct Mode {
+    /// Reads.
+    pub read: bool,
+    /// Writes.
+    pub write: bool,
+    /// Every write goes to the end of the file (O_APPEND).
+    pub append: bool,
+    /// The file is cut to nothing (O_TRUNC).
+    pub truncate: bool,
+    /// The file is made where there is none (O_CREAT).
+    pub create: bool,
+    /// The file is made, and must not exist (O_CREAT and O_EXCL).
+    pub create_new: bool,
+    /// Reads and writes pass the page cache, in whole sectors (O_DIRECT).
+    pub direct: bool,
+    /// Every write is durable when it returns (O_DSYNC, O_SYNC).
+    pub sync: bool,
+    /// Only a directory is opened (O_DIRECTORY).
+    pub directory: bool,
+    /// A symbolic link at the end of the path is an error (O_NOFOLLOW).
+    pub no_follow: bool,
+    /// The permission bits of a new file. Kept, and never enforced.
+    pub permissions: u32,
+}
+
+/// Whether a symbolic link at the end of a path is followed. Those before it always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Follow {
+    /// It is.
+    Always,
+    /// It is what the path leads to.
+    NotLast,
 }
 
 impl Mode {
-    pub(crate) const READ: Mode =
-        Mode { read: true, write: false, append: false, truncate: false, create: false, create_new: false };
+    /// For reading.
+    pub const READ: Mode = Mode {
+        read: true,
+        write: false,
+        append: false,
+        truncate: false,
+        create: false,
+        create_new: false,
+        direct: false,
+        sync: false,
+        directory: false,
+        no_follow: false,
+        permissions: 0o644,
+    };
     pub(crate) const CREATE: Mode = Mode { read: false, write: true, truncate: true, create: true, ..Mode::READ };
     pub(crate) const CREATE_NEW: Mode = Mode { write: true, create_new: true, ..Mode::READ };
 
@@ -34,7 +71,7 @@ impl Mode {
             (true, false) => true,
         };
         if valid {
-            Ok(Mode { truncate: self.truncate && !self.create_new, ..self })
+            Ok(Mode { truncate: self.truncate && !self.create_new, permissions: 0o644, ..self })
         } else {
             Err(Errno::Invalid.into())
         }

@@ -1,8 +1,8 @@
 //! Fsync: the way from the cache to the medium.
 //!
-//! An fsync takes up at once what is dirty, and makes it durable when it completes. A power loss in between takes it; a
-//! killed process does not stop it, nor does dropping the future, as neither stops the system call. It completes no
-//! earlier than those before it of the same file, and than those that carry names.
+//! An fsync covers what happened before it, and makes it durable when it completes. A power loss in between finds the
+//! effects it covers as any others that are not durable; a killed process does not stop it, nor does dropping the future,
+//! as neither stops the system call. It completes no earlier than those before it of the same file.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +10,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use sim_core::NodeId;
+use sim_core::choice::Ratio;
 use sim_core::device::{self, Down, Process, emit};
 use sim_core::event::EventKind;
 
+use crate::effect::Order;
+use crate::fault::Failing;
 use crate::handle::dead;
-use crate::kernel::{Kernel, act, act_if_running};
-use crate::volume::{Ino, Work};
+use crate::kernel::{Descriptor, Kernel, act, act_if_running};
+use crate::profile::{Data, FsProfile, Report, SyncWrite};
+use crate::volume::Ino;
 
 const FSYNC: EventKind = EventKind::new("disk.fsync");
 
@@ -27,100 +31,192 @@ pub(crate) struct Sync {
     /// Who is told of a failure; nobody when the process has died.
     descriptor: Option<usize>,
     due: u64,
-    fails: bool,
-    /// What it brings to the medium, until it has.
-    work: Option<Work>,
+    fails: Option<Failing>,
+    upto: Order,
+    /// It has not reached the medium yet.
+    under_way: bool,
     waker: Option<Waker>,
     /// Nobody will ask for the result.
     abandoned: bool,
     result: Option<io::Result<()>>,
 }
 
-impl Sync {
-    /// Whether an fsync of `ino` on `node` that comes after this one must not overtake it.
-    fn holds_back(&self, node: NodeId, ino: Ino) -> bool {
-        let carries_names = |work: &Work| self.ino == ino || work.has_names();
-        self.process.node == node && self.work.as_ref().is_some_and(carries_names)
-    }
-}
-
 impl Kernel {
-    /// Takes up what an fsync has to write.
-    fn take_up(&mut self, slot: usize, path: &Arc<str>, fails: bool) -> Sync {
-        let journal = self.options.sync_file_implies_entry;
+    /// Begins an fsync: what happened until now is on its way.
+    fn take_up(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<Sync> {
         let (descriptor, volume) = self.reach(slot);
-        let (process, ino) = (descriptor.process, descriptor.ino);
-        let work = Some(volume.take_up(ino, journal));
+        volume.state.writes()?;
+        let (process, ino, known) = (descriptor.process, descriptor.ino, descriptor.errors);
+        let profile = self.profile(process.node);
+        let (descriptor, volume) = self.reach(slot);
+        let told = profile.failure.told;
+        if profile.failure.report == Report::Next && volume.inode(ino).owes_error(known, told) {
+            volume.inode(ino).check_errors(&mut descriptor.errors, told)?;
+        }
+        let upto = volume.effects();
+        if let Ok(content) = volume.inode(ino).content_mut() {
+            content.stage(upto);
+        }
+        volume.hold(ino);
         self.duplicate(slot);
-        Sync {
+        Ok(Sync {
             process,
             ino,
             path: path.clone(),
             descriptor: Some(slot),
             due: device::now(),
             fails,
-            work,
+            upto,
+            under_way: true,
             waker: None,
             abandoned: false,
             result: None,
-        }
+        })
+    }
+
+    fn earlier(&self, node: NodeId, ino: Ino) -> impl Iterator<Item = (&u32, &Sync)> {
+        self.syncs.iter().filter(move |(_, sync)| sync.process.node == node && sync.ino == ino && sync.under_way)
     }
 
     /// Starts an fsync that takes simulated time.
-    pub(crate) fn begin_sync(&mut self, slot: usize, path: &Arc<str>, fails: bool) -> u32 {
-        let mut sync = self.take_up(slot, path, fails);
+    pub(crate) fn begin_sync(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<u32> {
+        let mut sync = self.take_up(slot, path, fails)?;
+        let node = sync.process.node;
         let (min, max) = (self.options.fsync_latency_min, self.options.fsync_latency_max);
-        let latency = self.volume(sync.process.node).draws.duration(min..max);
+        let latency = self.machine(node).draws.duration(min..max);
         let earliest = sync.due + latency.as_nanos() as u64;
-        let before = self.syncs.values().filter(|other| other.holds_back(sync.process.node, sync.ino));
-        sync.due = before.map(|other| other.due).fold(earliest, u64::max);
-        let token = self.next_sync;
-        self.next_sync = token.wrapping_add(1);
+        sync.due = self.earlier(node, sync.ino).map(|(_, other)| other.due).fold(earliest, u64::max);
+        let token = self.next_token();
         if let Some(id) = self.id {
             device::wake_at(id, sync.due, token);
         }
         self.syncs.insert(token, sync);
-        token
+        Ok(token)
     }
 
     /// An fsync that takes no time. It completes those that it must not overtake.
-    pub(crate) fn sync_now(&mut self, slot: usize, path: &Arc<str>, fails: bool) -> io::Result<()> {
-        let sync = self.take_up(slot, path, fails);
-        let before = self.syncs.iter().filter(|(_, other)| other.holds_back(sync.process.node, sync.ino));
-        let before: Vec<u32> = before.map(|(token, _)| *token).collect();
+    pub(crate) fn sync_now(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<()> {
+        let sync = self.take_up(slot, path, fails)?;
+        let before: Vec<u32> = self.earlier(sync.process.node, sync.ino).map(|(token, _)| *token).collect();
         before.into_iter().for_each(|token| self.complete(token));
         self.finish(sync).result.unwrap_or(Ok(()))
+    }
+
+    /// Whether a descriptor that writes through would rather report an earlier error than write.
+    pub(crate) fn refuses_sync_write(&mut self, slot: usize) -> io::Result<()> {
+        let Descriptor { mode, process, .. } = self.descriptors[slot];
+        if !mode.sync {
+            return Ok(());
+        }
+        let failure = self.profile(process.node).failure;
+        let (descriptor, volume) = self.reach(slot);
+        match failure.sync_write {
+            SyncWrite::ReportsFirst => volume.inode(descriptor.ino).check_errors(&mut descriptor.errors, failure.told),
+            SyncWrite::IsFsync => Ok(()),
+        }
     }
 
     /// An fsync has taken its time.
     pub(crate) fn complete(&mut self, token: u32) {
         let Some(sync) = self.syncs.remove(&token) else { return };
-        let mut sync = if sync.work.is_some() { self.finish(sync) } else { sync };
+        let mut sync = if sync.under_way { self.finish(sync) } else { sync };
         self.wakes.extend(sync.waker.take());
         if !sync.abandoned {
             self.syncs.insert(token, sync);
         }
     }
 
-    /// Brings to the medium what an fsync took up, and tells its descriptor how it went.
+    /// Brings to the medium what an fsync covers, and tells its descriptor how it went.
     fn finish(&mut self, mut sync: Sync) -> Sync {
-        let node = sync.process.node;
-        if let Some(work) = sync.work.take() {
-            let (pages, names) = work.size();
-            self.volume(node).settle(sync.ino, work, sync.fails);
-            let fields = [sync.ino.0 as u64, pages as u64, names as u64, u64::from(sync.fails)];
-            emit(node, FSYNC, &fields, || {
-                let how = if sync.fails { "EIO, not written" } else { "durable" };
+        let (node, ino) = (sync.process.node, sync.ino);
+        let profile = self.profile(node);
+        let volume = self.volume(node);
+        let mut result = volume.state.writes();
+        if result.is_ok() {
+            let pages = volume.get(ino).content().map_or(0, |content| content.dirty_pages(sync.upto).len());
+            let names = volume.names.len();
+            let failed = sync.fails.is_some();
+            self.bring(node, ino, sync.upto, sync.fails.as_ref(), &profile);
+            let names = names - self.volume(node).names.len();
+            emit(node, FSYNC, &[ino.0, pages as u64, names as u64, u64::from(failed)], || {
+                let how = if failed { "EIO, not written" } else { "durable" };
                 format!("{}: {pages} pages and {names} names {how}", sync.path)
             });
         }
+        sync.under_way = false;
         if let Some(slot) = sync.descriptor.take() {
+            let failed = sync.fails.is_some();
             let (descriptor, volume) = self.reach(slot);
-            sync.result = Some(volume.inode(sync.ino).check_errors(&mut descriptor.errors));
+            result = result.and_then(|()| volume.tell(ino, &mut descriptor.errors, failed, &profile));
+            sync.result = Some(result);
             self.close(slot);
         }
-        self.volume(node).release(sync.ino);
+        self.volume(node).release(ino);
         sync
+    }
+
+    fn bring(&mut self, node: NodeId, ino: Ino, upto: Order, fails: Option<&Failing>, profile: &FsProfile) {
+        let volume = self.volume(node);
+        match fails {
+            None => volume.settle(ino, upto, &profile.crash),
+            Some(Failing::Journal) => volume.fail_journal(ino, profile),
+            Some(_) if volume.get(ino).is_directory() => volume.fail_journal(ino, profile),
+            Some(Failing::AllPages) => volume.fail(ino, upto, profile, |_| true),
+            Some(Failing::Pages(pages)) => volume.fail(ino, upto, profile, |page| pages.contains(&page)),
+        }
+    }
+
+    /// Makes everything on a volume durable (syncfs(2)).
+    pub(crate) fn sync_volume(&mut self, node: NodeId) -> io::Result<()> {
+        let profile = self.profile(node);
+        let volume = self.volume(node);
+        volume.state.writes()?;
+        let upto = volume.effects();
+        volume.settle_all(upto, &profile.crash);
+        volume.consume_errors(profile.failure.told);
+        emit(node, "disk.sync", &[upto], || "the whole volume is durable".to_string());
+        Ok(())
+    }
+
+    /// Hands what is dirty of a file to the device, without its metadata and without a flush (sync_file_range(2)).
+    pub(crate) fn stage(&mut self, slot: usize) -> io::Result<()> {
+        let device_cache = self.options.device_cache;
+        let (descriptor, volume) = self.reach(slot);
+        volume.state.writes()?;
+        let (upto, ino) = (volume.effects(), descriptor.ino);
+        let content = volume.inode(ino).content_mut()?;
+        content.stage(upto);
+        if !device_cache {
+            content.settle(upto);
+        }
+        Ok(())
+    }
+
+    /// The flusher of a machine writes back some of what is dirty, and sleeps again.
+    pub(crate) fn flush(&mut self, node: NodeId) {
+        self.machine(node).flusher_awake = false;
+        self.write_back(node);
+        self.stir(node);
+    }
+
+    /// Writes back each dirty file or not, by chance; where a filesystem keeps everything in order, all of it.
+    pub(crate) fn write_back(&mut self, node: NodeId) {
+        let profile = self.profile(node);
+        let machine = self.machine(node);
+        let upto = machine.volume.effects();
+        if machine.volume.state.writes().is_err() {
+            return;
+        }
+        let one_by_one = profile.crash.data != Data::OnePrefix && !machine.draws.chance(Ratio::new(1, 2));
+        let files: Vec<Ino> = machine.volume.dirty.iter().copied().collect();
+        let chosen: Vec<Ino> =
+            files.into_iter().filter(|_| !one_by_one || machine.draws.chance(Ratio::new(1, 2))).collect();
+        chosen.iter().for_each(|ino| machine.volume.settle_content(*ino, upto));
+        if !one_by_one {
+            machine.volume.settle_all(upto, &profile.crash);
+        }
+        let all = u64::from(!one_by_one);
+        emit(node, "disk.write_back", &[chosen.len() as u64, all], || format!("{} files, unasked", chosen.len()));
     }
 
     fn poll_sync(&mut self, token: u32, waker: &Waker) -> (Poll<io::Result<()>>, Option<Waker>) {
@@ -139,20 +235,17 @@ impl Kernel {
     fn abandon(&mut self, token: u32) -> Option<Waker> {
         let sync = self.syncs.get_mut(&token)?;
         sync.abandoned = true;
-        match sync.work {
-            Some(_) => sync.waker.take(),
-            None => self.syncs.remove(&token)?.waker,
-        }
+        if sync.under_way { sync.waker.take() } else { self.syncs.remove(&token)?.waker }
     }
 
-    /// The processes of a node are gone: nobody hears of their fsyncs, which go on unless the power went.
+    /// The processes of a node are gone: nobody hears of their fsyncs, which go on unless the memory went.
     pub(crate) fn drop_syncs_of(&mut self, node: NodeId, how: Down) {
         for sync in self.syncs.values_mut().filter(|sync| sync.process.node == node) {
             sync.descriptor = None;
             sync.abandoned = true;
             self.wakes.extend(sync.waker.take());
         }
-        self.syncs.retain(|_, sync| sync.process.node != node || (how == Down::Kill && sync.work.is_some()));
+        self.syncs.retain(|_, sync| sync.process.node != node || (how == Down::Kill && sync.under_way));
     }
 
     pub(crate) fn describe_wait(&self, what: &'static str, token: u64) -> String {

@@ -60,7 +60,8 @@ pub fn unsynced(node: Node) -> Vec<Unsynced> {
 
 impl Volume {
     fn find_unsynced(&self, ino: Ino, path: &Path, found: &mut Vec<Unsynced>) {
-        let directory = match self.body(ino) {
+        let directory = match &self.get(ino).body {
+            Body::Symlink(_) => return,
             Body::File(content) => {
                 if let Some(bytes) = content.at_stake() {
                     found.push(Unsynced { path: path.to_path_buf(), loss: Loss::Content { bytes } });

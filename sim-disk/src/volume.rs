@@ -1,119 +1,60 @@
-//! The volume of one machine: inodes, and directories whose entries are live first and durable later.
+//! The volume of one machine: inodes, the names that lead to them, and what of both is durable.
 //!
-//! Every effect that is not durable yet carries an order number: a dirty page that of its last write, a changed name that
-//! of its last change.
+//! Every effect has an order number. What is not durable yet stands in two lists: the effects on the content of each file,
+//! and the changes of names of the whole volume.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::io;
 use std::rc::Rc;
 
-use sim_core::NodeId;
-use sim_core::choice::{Draws, Stream};
-use sim_core::device;
-use slab::Slab;
-
-use crate::content::{Content, Writeback};
+use crate::content::{Content, Load};
+use crate::effect::{Entry, NameOp, Order};
 use crate::errno::Errno;
-use crate::open::Mode;
-use crate::path::Normal;
+use crate::media::Media;
+use crate::profile::{CrashOrder, FsProfile, JournalFailure, Report, SyncCommits, Told};
 
-/// The stream of choices of the disk; the entity is the node.
-const DISK: Stream = Stream::new("disk");
+pub(crate) use crate::inode::{Body, Directory, Ino, Inode, Name, ROOT, Stamps};
 
-/// The number of an inode on its volume.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Ino(pub(crate) usize);
-
-pub(crate) const ROOT: Ino = Ino(0);
-
-pub(crate) type Name = Rc<OsStr>;
-
-/// A file or a directory, whatever its names are.
-pub(crate) struct Inode {
-    pub(crate) body: Body,
-    links: u32,
-    durable_links: u32,
-    /// Descriptors and fsyncs that keep it without a name.
-    holders: u32,
-    /// How many fsyncs of it failed.
-    errors: u32,
-    /// Somebody was told of the last failure.
-    error_seen: bool,
-}
-
-pub(crate) enum Body {
-    File(Content),
-    Directory(Directory),
-}
-
-/// The names in a directory: as processes see them, and as the medium has them.
-#[derive(Default)]
-pub(crate) struct Directory {
-    pub(crate) live: BTreeMap<Name, Ino>,
-    pub(crate) durable: BTreeMap<Name, Ino>,
-    /// Names that changed since the last fsync, each with the order number of its last change.
-    changed: BTreeMap<Name, u64>,
-    /// Where the medium has this directory itself.
-    home: Option<(Ino, Name)>,
-}
-
-/// A name on its way to the medium. Keeps its directory and the inode it leads to.
-pub(crate) struct NameChange {
-    dir: Ino,
-    name: Name,
-    leads_to: Option<Ino>,
-    order: u64,
-}
-
-impl NameChange {
-    fn held(&self) -> impl Iterator<Item = Ino> + use<> {
-        self.leads_to.into_iter().chain([self.dir])
-    }
-}
-
-/// What an fsync has taken up.
-pub(crate) struct Work {
-    content: Option<Writeback>,
-    names: Vec<NameChange>,
-}
-
-impl Work {
-    /// Pages and names in it.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.content.as_ref().map_or(0, Writeback::page_count), self.names.len())
-    }
-
-    pub(crate) fn has_names(&self) -> bool {
-        !self.names.is_empty()
-    }
-}
-
-/// What stat(2) tells of a file or directory, as far as this disk has it.
+/// What stat(2) tells of a file or directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    directory: bool,
-    size: u64,
-    links: u64,
+    pub(crate) kind: Kind,
+    pub(crate) ino: Ino,
+    pub(crate) size: u64,
+    pub(crate) links: u64,
+    pub(crate) blocks: u64,
+    pub(crate) mode: u32,
+    pub(crate) stamps: Stamps,
+}
+
+/// What a name leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
 }
 
 impl Metadata {
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
-        self.directory
+        self.kind == Kind::Directory
     }
 
     /// Whether it is a file.
     pub fn is_file(&self) -> bool {
-        !self.directory
+        self.kind == Kind::File
     }
 
-    /// Always false: there are no symbolic links.
+    /// Whether it is a symbolic link that was not followed.
     pub fn is_symlink(&self) -> bool {
-        false
+        self.kind == Kind::Symlink
     }
 
-    /// Its length in bytes; 4096 for a directory.
+    /// Its length in bytes; 4096 for a directory, the length of its target for a symbolic link.
     #[expect(clippy::len_without_is_empty, reason = "as std::fs::Metadata")]
     pub fn len(&self) -> u64 {
         self.size
@@ -123,272 +64,187 @@ impl Metadata {
     pub fn nlink(&self) -> u64 {
         self.links
     }
+
+    /// The number of its inode, which no other inode of its volume ever has.
+    pub fn ino(&self) -> u64 {
+        self.ino.0
+    }
+
+    /// The blocks it takes on its volume, in units of 512 bytes.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// The type and the permission bits, as `st_mode` has them.
+    pub fn mode(&self) -> u32 {
+        let kind = match self.kind {
+            Kind::File => 0o100_000,
+            Kind::Directory => 0o040_000,
+            Kind::Symlink => 0o120_000,
+        };
+        kind | self.mode
+    }
+
+    /// When its content last changed, in nanoseconds since 1970 by the wall clock of the node.
+    pub fn modified_ns(&self) -> u64 {
+        self.stamps.modified
+    }
+
+    /// When it last changed in any way, as [`modified_ns`](Metadata::modified_ns).
+    pub fn changed_ns(&self) -> u64 {
+        self.stamps.changed
+    }
+
+    /// When it was last read, as programs have set it: reads do not move it.
+    pub fn accessed_ns(&self) -> u64 {
+        self.stamps.read
+    }
 }
 
+/// What a volume still does after its journal failed, or its device did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum State {
+    #[default]
+    Writable,
+    /// Changes fail with EROFS.
+    ReadOnly,
+    /// Everything fails with EIO.
+    Shutdown,
+    /// Everything fails with ENXIO.
+    Gone,
+}
+
+impl State {
+    pub(crate) fn reads(self) -> io::Result<()> {
+        match self {
+            State::Writable | State::ReadOnly => Ok(()),
+            State::Shutdown => Err(Errno::Io.into()),
+            State::Gone => Err(Errno::NoSuchDevice.into()),
+        }
+    }
+
+    pub(crate) fn writes(self) -> io::Result<()> {
+        match self {
+            State::ReadOnly => Err(Errno::ReadOnly.into()),
+            other => other.reads(),
+        }
+    }
+}
+
+/// A volume. A clone shares every page with the original.
+#[derive(Clone)]
 pub(crate) struct Volume {
-    inodes: Slab<Inode>,
-    /// How many effects there were.
-    effects: u64,
-    /// Directories in which names changed since their last fsync.
-    restless: BTreeSet<Ino>,
-    pub(crate) draws: Draws,
+    pub(crate) inodes: BTreeMap<Ino, Inode>,
+    pub(crate) next_ino: u64,
+    pub(crate) effects: Order,
+    pub(crate) names: Vec<NameOp>,
+    /// Files with effects that are not durable.
+    pub(crate) dirty: BTreeSet<Ino>,
+    pub(crate) media: Media,
+    pub(crate) state: State,
+    /// What the wall clock of the node says, set by the kernel before it changes anything.
+    pub(crate) now: u64,
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        let directory = Directory { parent: ROOT, ..Directory::default() };
+        let root = Inode { links: 1, durable_links: 1, ..Inode::new(Body::Directory(directory), 0o755) };
+        Volume {
+            inodes: BTreeMap::from([(ROOT, root)]),
+            next_ino: ROOT.0 + 9,
+            effects: 0,
+            names: Vec::new(),
+            dirty: BTreeSet::new(),
+            media: Media::default(),
+            state: State::default(),
+            now: 0,
+        }
+    }
 }
 
 impl Volume {
-    pub(crate) fn new(node: NodeId) -> Self {
-        let mut inodes = Slab::new();
-        let root = Inode { links: 1, durable_links: 1, ..Inode::new(Body::Directory(Directory::default())) };
-        inodes.insert(root);
-        Volume { inodes, effects: 0, restless: BTreeSet::new(), draws: device::draws(DISK, u64::from(node.0)) }
+    #[inline]
+    pub(crate) fn next_effect(&mut self) -> Order {
+        self.effects += 1;
+        self.effects
     }
 
+    /// How many effects there were.
     #[inline]
-    pub(crate) fn next_effect(&mut self) -> u64 {
-        self.effects += 1;
+    pub(crate) fn effects(&self) -> Order {
         self.effects
     }
 
     #[inline]
     pub(crate) fn inode(&mut self, ino: Ino) -> &mut Inode {
-        &mut self.inodes[ino.0]
+        // An inode that something holds is never freed; a number from elsewhere is a fault of this crate.
+        self.inodes.get_mut(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"))
     }
 
-    pub(crate) fn body(&self, ino: Ino) -> &Body {
-        &self.inodes[ino.0].body
+    pub(crate) fn get(&self, ino: Ino) -> &Inode {
+        self.inodes.get(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"))
     }
 
-    /// The content of a file.
-    ///
-    /// # Errors
-    /// `EISDIR` for a directory.
+    /// Does something with the content of a file, and with what reads its pages from the medium.
     #[inline]
-    pub(crate) fn content(&mut self, ino: Ino) -> io::Result<&mut Content> {
-        match &mut self.inode(ino).body {
-            Body::File(content) => Ok(content),
-            Body::Directory(_) => Err(Errno::IsADirectory.into()),
-        }
+    pub(crate) fn with_content<R>(
+        &mut self,
+        ino: Ino,
+        f: impl FnOnce(&mut Content, Load) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let Volume { inodes, media, .. } = self;
+        let inode = inodes.get_mut(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"));
+        f(inode.content_mut()?, &mut |page, bytes| media.load(ino, page, bytes))
     }
 
-    fn directory(&self, ino: Ino) -> io::Result<&Directory> {
-        match self.body(ino) {
-            Body::Directory(directory) => Ok(directory),
-            Body::File(_) => Err(Errno::NotADirectory.into()),
-        }
-    }
-
-    /// Changes a directory, which the inode must be.
-    fn with_directory<R>(&mut self, ino: Ino, change: impl FnOnce(&mut Directory) -> R) -> Option<R> {
-        match &mut self.inode(ino).body {
-            Body::Directory(directory) => Some(change(directory)),
-            Body::File(_) => None,
-        }
-    }
-
-    fn is_directory(&self, ino: Ino) -> bool {
-        self.directory(ino).is_ok()
+    /// As [`with_content`](Volume::with_content), for a change; stamps it, and leaves a dirty file.
+    #[inline]
+    pub(crate) fn change_content<R>(
+        &mut self,
+        ino: Ino,
+        f: impl FnOnce(&mut Content, Order, Load) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.state.writes()?;
+        let order = self.next_effect();
+        let result = self.with_content(ino, |content, load| f(content, order, load))?;
+        self.dirty.insert(ino);
+        let now = self.now;
+        let stamps = &mut self.inode(ino).stamps;
+        (stamps.modified, stamps.changed) = (now, now);
+        Ok(result)
     }
 
     pub(crate) fn metadata(&self, ino: Ino) -> Metadata {
-        let inode = &self.inodes[ino.0];
-        match &inode.body {
-            Body::File(content) => Metadata { directory: false, size: content.size(), links: u64::from(inode.links) },
+        let inode = self.get(ino);
+        let (kind, size, links, blocks) = match &inode.body {
+            Body::File(content) => (Kind::File, content.size(), u64::from(inode.links), content.blocks * 8),
+            Body::Symlink(target) => (Kind::Symlink, target.as_os_str().len() as u64, u64::from(inode.links), 0),
             Body::Directory(directory) => {
-                let inner = directory.live.values().filter(|ino| self.is_directory(**ino)).count() as u64;
-                let links = if inode.links == 0 { 0 } else { 2 + inner };
-                Metadata { directory: true, size: 4096, links }
-            }
-        }
-    }
-}
-
-impl Inode {
-    fn new(body: Body) -> Self {
-        Inode { body, links: 0, durable_links: 0, holders: 0, errors: 0, error_seen: true }
-    }
-
-    /// What a new descriptor knows of failed fsyncs: all, unless nobody was told of the last one (errseq_sample in
-    /// lib/errseq.c of Linux).
-    pub(crate) fn sample_errors(&self) -> u32 {
-        if self.error_seen { self.errors } else { self.errors - 1 }
-    }
-
-    /// Tells a descriptor once that an fsync failed since it last asked.
-    pub(crate) fn check_errors(&mut self, known: &mut u32) -> io::Result<()> {
-        if *known == self.errors {
-            return Ok(());
-        }
-        *known = self.errors;
-        self.error_seen = true;
-        Err(Errno::Io.into())
-    }
-}
-
-// Paths and names.
-impl Volume {
-    pub(crate) fn resolve(&self, path: &Normal) -> io::Result<Ino> {
-        self.walk(path.names())
-    }
-
-    fn walk<'a>(&self, mut names: impl Iterator<Item = &'a OsStr>) -> io::Result<Ino> {
-        names.try_fold(ROOT, |ino, name| Ok(*self.directory(ino)?.live.get(name).ok_or(Errno::NotFound)?))
-    }
-
-    /// The directory that a path is in and its name there; `of_root` is the error for the root.
-    fn place<'a>(&self, path: &'a Normal, of_root: Errno) -> io::Result<(Ino, &'a OsStr)> {
-        let mut names = path.names();
-        let name = names.next_back().ok_or(of_root)?;
-        let dir = self.walk(names)?;
-        self.directory(dir)?;
-        Ok((dir, name))
-    }
-
-    fn entry(&self, dir: Ino, name: &OsStr) -> Option<Ino> {
-        self.directory(dir).ok()?.live.get(name).copied()
-    }
-
-    /// A place for a new name.
-    fn vacancy<'a>(&self, path: &'a Normal) -> io::Result<(Ino, &'a OsStr)> {
-        let (dir, name) = self.place(path, Errno::Exists)?;
-        match self.entry(dir, name) {
-            Some(_) => Err(Errno::Exists.into()),
-            None => Ok((dir, name)),
-        }
-    }
-
-    /// Lets a live name lead elsewhere, or nowhere. Not durable before an fsync of the directory.
-    fn relink(&mut self, order: u64, dir: Ino, name: &OsStr, leads_to: Option<Ino>) {
-        if let Some(ino) = leads_to {
-            self.inode(ino).links += 1;
-        }
-        self.restless.insert(dir);
-        let old = self.with_directory(dir, |directory| {
-            let name = Name::from(name);
-            directory.changed.insert(name.clone(), order);
-            match leads_to {
-                Some(ino) => directory.live.insert(name, ino),
-                None => directory.live.remove(&name),
-            }
-        });
-        if let Some(old) = old.flatten() {
-            self.inode(old).links -= 1;
-            self.free_if_unused(old);
-        }
-    }
-
-    fn add(&mut self, dir: Ino, name: &OsStr, body: Body) -> Ino {
-        let ino = Ino(self.inodes.insert(Inode::new(body)));
-        let order = self.next_effect();
-        self.relink(order, dir, name, Some(ino));
-        ino
-    }
-
-    /// Opens a file or directory, and makes a file where the mode says so. True: it is new.
-    pub(crate) fn open(&mut self, path: &Normal, mode: Mode) -> io::Result<(Ino, bool)> {
-        let makes = mode.create || mode.create_new;
-        let found = match path.names().next() {
-            None => Some(ROOT),
-            Some(_) => {
-                let (dir, name) = self.place(path, Errno::IsADirectory)?;
-                let found = self.entry(dir, name);
-                if found.is_none() && makes {
-                    return Ok((self.add(dir, name, Body::File(Content::default())), true));
-                }
-                found
+                let inner = directory.live.values().filter(|ino| self.get(**ino).is_directory()).count() as u64;
+                (Kind::Directory, 4096, if inode.links == 0 { 0 } else { 2 + inner }, 8)
             }
         };
-        let ino = found.ok_or(Errno::NotFound)?;
-        if mode.create_new {
-            return Err(Errno::Exists.into());
-        }
-        if self.is_directory(ino) && (mode.writes() || makes) {
-            return Err(Errno::IsADirectory.into());
-        }
-        if mode.truncate {
-            let order = self.next_effect();
-            self.content(ino)?.set_size(order, 0);
-        }
-        Ok((ino, false))
+        Metadata { kind, ino, size, links, blocks, mode: inode.mode, stamps: inode.stamps }
     }
 
-    pub(crate) fn mkdir(&mut self, path: &Normal) -> io::Result<()> {
-        let (dir, name) = self.vacancy(path)?;
-        self.add(dir, name, Body::Directory(Directory::default()));
-        Ok(())
-    }
-
-    pub(crate) fn rmdir(&mut self, path: &Normal) -> io::Result<()> {
-        let (dir, name) = self.place(path, Errno::Busy)?;
-        let ino = self.entry(dir, name).ok_or(Errno::NotFound)?;
-        if !self.directory(ino)?.live.is_empty() {
-            return Err(Errno::NotEmpty.into());
-        }
-        let order = self.next_effect();
-        self.relink(order, dir, name, None);
-        Ok(())
-    }
-
-    pub(crate) fn unlink(&mut self, path: &Normal) -> io::Result<()> {
-        let (dir, name) = self.place(path, Errno::IsADirectory)?;
-        let ino = self.entry(dir, name).ok_or(Errno::NotFound)?;
-        if self.is_directory(ino) {
-            return Err(Errno::IsADirectory.into());
-        }
-        let order = self.next_effect();
-        self.relink(order, dir, name, None);
-        Ok(())
-    }
-
-    pub(crate) fn link(&mut self, original: &Normal, new: &Normal) -> io::Result<()> {
-        let ino = self.resolve(original)?;
-        let (dir, name) = self.vacancy(new)?;
-        if self.is_directory(ino) {
-            return Err(Errno::NotPermitted.into());
-        }
-        let order = self.next_effect();
-        self.relink(order, dir, name, Some(ino));
-        Ok(())
-    }
-
-    pub(crate) fn rename(&mut self, from: &Normal, to: &Normal) -> io::Result<()> {
-        let (from_dir, from_name) = self.place(from, Errno::Busy)?;
-        let (to_dir, to_name) = self.place(to, Errno::Busy)?;
-        let ino = self.entry(from_dir, from_name).ok_or(Errno::NotFound)?;
-        if to.is_inside(from) {
-            return Err(Errno::Invalid.into());
-        }
-        if from.is_inside(to) {
-            return Err(Errno::NotEmpty.into());
-        }
-        if let Some(target) = self.entry(to_dir, to_name) {
-            if target == ino {
-                return Ok(());
-            }
-            self.may_replace(ino, target)?;
-        }
-        let order = self.next_effect();
-        self.relink(order, to_dir, to_name, Some(ino));
-        self.relink(order, from_dir, from_name, None);
-        Ok(())
-    }
-
-    fn may_replace(&self, ino: Ino, target: Ino) -> io::Result<()> {
-        match (self.is_directory(ino), self.directory(target)) {
-            (true, Ok(target)) if !target.live.is_empty() => Err(Errno::NotEmpty.into()),
-            (true, Err(error)) => Err(error),
-            (false, Ok(_)) => Err(Errno::IsADirectory.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The names in a directory and whether each is one, in order.
-    pub(crate) fn list(&self, path: &Normal) -> io::Result<Vec<(Name, bool)>> {
-        let directory = self.directory(self.resolve(path)?)?;
-        Ok(directory.live.iter().map(|(name, ino)| (name.clone(), self.is_directory(*ino))).collect())
+    /// Pages with a block, and inodes.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        let blocks = self.inodes.values().filter_map(Inode::content).map(|content| content.blocks).sum();
+        (blocks, self.inodes.len() as u64)
     }
 }
 
 // The life of an inode.
 impl Volume {
+    pub(crate) fn add_inode(&mut self, body: Body, mode: u32) -> Ino {
+        let ino = Ino(self.next_ino);
+        self.next_ino += 1;
+        let stamps = Stamps { read: self.now, modified: self.now, changed: self.now };
+        self.inodes.insert(ino, Inode { stamps, ..Inode::new(body, mode) });
+        ino
+    }
+
     pub(crate) fn hold(&mut self, ino: Ino) {
         self.inode(ino).holders += 1;
     }
@@ -400,236 +256,214 @@ impl Volume {
 
     /// Frees what has no name, live or durable, and nobody who keeps it.
     fn free_if_unused(&mut self, ino: Ino) {
-        let inode = &self.inodes[ino.0];
+        let inode = self.get(ino);
         if inode.links + inode.durable_links + inode.holders > 0 {
             return;
         }
-        self.restless.remove(&ino);
-        if let Body::Directory(directory) = self.inodes.remove(ino.0).body {
-            directory.durable.into_values().for_each(|inner| self.lose_durable_link(inner));
+        self.dirty.remove(&ino);
+        self.media.forget(ino);
+        if let Some(Inode { body: Body::Directory(directory), .. }) = self.inodes.remove(&ino) {
+            directory.durable.values().for_each(|inner| self.lose_durable_link(*inner));
         }
     }
 
     fn lose_durable_link(&mut self, ino: Ino) {
-        self.with_directory(ino, |directory| directory.home = None);
-        self.inode(ino).durable_links -= 1;
+        let inode = self.inode(ino);
+        inode.durable_links -= 1;
+        inode.directory_mut().into_iter().for_each(|directory| directory.home = None);
         self.free_if_unused(ino);
+    }
+
+    /// Lets names lead elsewhere, or nowhere. Not durable before an fsync of their directories.
+    pub(crate) fn relink(&mut self, entries: Vec<Entry>, replaces_with: Option<Ino>) {
+        let order = self.next_effect();
+        let op = NameOp { order, entries, replaces_with };
+        op.held().for_each(|ino| self.hold(ino));
+        let targets = op.entries.iter().filter_map(|entry| entry.to);
+        targets.for_each(|ino| self.inode(ino).links += 1);
+        let mut left = Vec::new();
+        for Entry { dir, name, to } in &op.entries {
+            let now = self.now;
+            let inode = self.inode(*dir);
+            (inode.stamps.modified, inode.stamps.changed) = (now, now);
+            let live = inode.directory_mut().map(|directory| Rc::make_mut(&mut directory.live));
+            left.extend(live.and_then(|live| match to {
+                Some(ino) => live.insert(name.clone(), *ino),
+                None => live.remove(name),
+            }));
+            if let Some(directory) = to.and_then(|ino| self.inode(ino).directory_mut()) {
+                directory.parent = *dir;
+            }
+        }
+        for ino in left {
+            let now = self.now;
+            let inode = self.inode(ino);
+            inode.links -= 1;
+            inode.stamps.changed = now;
+            self.free_if_unused(ino);
+        }
+        self.names.push(op);
     }
 }
 
 // What becomes durable.
 impl Volume {
-    /// Takes up what an fsync of `ino` has to write; with `journal`, every changed name of the volume as well. Holds the
-    /// inode until the fsync releases it.
-    pub(crate) fn take_up(&mut self, ino: Ino, journal: bool) -> Work {
-        self.hold(ino);
-        let mut work = Work { content: None, names: Vec::new() };
-        match &mut self.inode(ino).body {
-            Body::File(content) => work.content = Some(content.take_up()),
-            Body::Directory(_) => self.take_up_names(ino, &mut work.names),
-        }
-        if journal {
-            let dirs: Vec<Ino> = self.restless.iter().copied().collect();
-            dirs.into_iter().for_each(|dir| self.take_up_names(dir, &mut work.names));
-        }
-        work
-    }
-
-    fn take_up_names(&mut self, dir: Ino, names: &mut Vec<NameChange>) {
-        self.restless.remove(&dir);
-        let taken = self.with_directory(dir, |directory| {
-            let changed = std::mem::take(&mut directory.changed).into_iter();
-            let change = |(name, order)| NameChange { dir, leads_to: directory.live.get(&name).copied(), name, order };
-            changed.map(change).collect::<Vec<_>>()
-        });
-        for change in taken.into_iter().flatten() {
-            change.held().for_each(|ino| self.hold(ino));
-            names.push(change);
+    /// Makes durable what an fsync of `ino` covers, up to an effect: its content, and names as the profile has it.
+    pub(crate) fn settle(&mut self, ino: Ino, upto: Order, crash: &CrashOrder) {
+        self.settle_content(ino, upto);
+        match crash.sync_commits {
+            SyncCommits::Itself => self.settle_names_of(ino, upto),
+            SyncCommits::Names => self.settle_names(upto, crash),
+            SyncCommits::Everything => self.settle_all(upto, crash),
         }
     }
 
-    /// Makes durable what an fsync of `ino` took up. When it `fails`, pages are lost and names stay to be taken up again.
-    pub(crate) fn settle(&mut self, ino: Ino, work: Work, fails: bool) {
-        if let (Some(writeback), Ok(content)) = (work.content, self.content(ino)) {
-            content.settle(writeback, fails);
+    /// Makes everything durable that happened up to an effect.
+    pub(crate) fn settle_all(&mut self, upto: Order, crash: &CrashOrder) {
+        let files: Vec<Ino> = self.dirty.iter().copied().collect();
+        files.into_iter().for_each(|ino| self.settle_content(ino, upto));
+        self.settle_names(upto, crash);
+    }
+
+    pub(crate) fn settle_content(&mut self, ino: Ino, upto: Order) {
+        let Volume { inodes, media, dirty, .. } = self;
+        let Some(Body::File(content)) = inodes.get_mut(&ino).map(|inode| &mut inode.body) else { return };
+        media.settle(ino, content, upto);
+        if content.pending.is_empty() {
+            dirty.remove(&ino);
         }
-        for change in work.names {
-            let held = change.held();
-            if fails {
-                self.restless.insert(change.dir);
-                self.with_directory(change.dir, |dir| *dir.changed.entry(change.name).or_insert(change.order));
-            } else {
-                self.make_durable(change);
+    }
+
+    fn settle_names(&mut self, upto: Order, crash: &CrashOrder) {
+        let rest = self.names.partition_point(|op| op.order <= upto);
+        let ops: Vec<NameOp> = self.names.drain(..rest).collect();
+        for op in ops {
+            if let Some(source) = op.replaces_with.filter(|_| crash.replace_flushes) {
+                self.settle_content(source, op.order);
             }
+            let held = op.held();
+            op.entries.into_iter().for_each(|entry| self.make_durable(entry));
             held.for_each(|ino| self.release(ino));
         }
-        if fails {
-            let inode = self.inode(ino);
-            inode.errors += 1;
-            inode.error_seen = false;
+    }
+
+    /// Makes the names in one directory durable: a rename to or from another is torn in two.
+    fn settle_names_of(&mut self, dir: Ino, upto: Order) {
+        if !self.get(dir).is_directory() {
+            return;
+        }
+        let mut settled = Vec::new();
+        for op in self.names.iter_mut().filter(|op| op.order <= upto) {
+            settled.extend(op.entries.extract_if(.., |entry| entry.dir == dir));
+        }
+        self.names.retain(|op| !op.entries.is_empty());
+        for entry in settled {
+            let held = [entry.to, Some(entry.dir)];
+            self.make_durable(entry);
+            held.into_iter().flatten().for_each(|ino| self.release(ino));
         }
     }
 
-    fn make_durable(&mut self, change: NameChange) {
-        let NameChange { dir, name, leads_to, .. } = change;
-        if let Some(ino) = leads_to {
+    pub(crate) fn make_durable(&mut self, entry: Entry) {
+        let Entry { dir, name, to } = entry;
+        if let Some(ino) = to {
             self.leave_home(ino);
             self.inode(ino).durable_links += 1;
         }
-        let old = self.with_directory(dir, |directory| match leads_to {
-            Some(ino) => directory.durable.insert(name.clone(), ino),
-            None => directory.durable.remove(&name),
+        let durable = self.inode(dir).directory_mut().map(|directory| Rc::make_mut(&mut directory.durable));
+        let old = durable.and_then(|durable| match to {
+            Some(ino) => durable.insert(name.clone(), ino),
+            None => durable.remove(&name),
         });
-        if let Some(old) = old.flatten() {
+        if let Some(old) = old {
             self.lose_durable_link(old);
         }
-        if let Some(ino) = leads_to {
-            self.with_directory(ino, |directory| directory.home = Some((dir, name)));
+        if let Some(directory) = to.and_then(|ino| self.inode(ino).directory_mut()) {
+            directory.home = Some((dir, name));
         }
     }
 
     /// A directory has one parent: a new durable name of it takes the old one away.
     fn leave_home(&mut self, ino: Ino) {
-        let home = self.with_directory(ino, |directory| directory.home.take());
-        if let Some((dir, name)) = home.flatten() {
-            let left = self.with_directory(dir, |directory| directory.durable.remove(&name));
-            if left.flatten().is_some() {
-                self.inode(ino).durable_links -= 1;
-            }
+        let home = self.inode(ino).directory_mut().and_then(|directory| directory.home.take());
+        let Some((dir, name)) = home else { return };
+        let left = self.inodes.get_mut(&dir).and_then(Inode::directory_mut);
+        if left.and_then(|directory| Rc::make_mut(&mut directory.durable).remove(&name)).is_some() {
+            self.inode(ino).durable_links -= 1;
         }
     }
 
-    /// The power went: every inode is as the medium has it, and what has no name there is gone.
-    pub(crate) fn lose_power(&mut self) {
-        self.restless.clear();
-        for (_, inode) in &mut self.inodes {
-            (inode.links, inode.holders, inode.errors, inode.error_seen) = (0, 0, 0, true);
-            match &mut inode.body {
-                Body::File(content) => content.lose_power(),
-                Body::Directory(directory) => {
-                    directory.live = directory.durable.clone();
-                    directory.changed.clear();
-                }
+    /// A write-back of a file failed for the pages for which `fails` holds.
+    pub(crate) fn fail(&mut self, ino: Ino, upto: Order, profile: &FsProfile, fails: impl Fn(u64) -> bool) {
+        if let Ok(content) = self.inode(ino).content_mut() {
+            content.fail(upto, &profile.failure, fails);
+            if content.pending.is_empty() {
+                self.dirty.remove(&ino);
             }
         }
-        let mut reached = vec![ROOT];
-        while let Some(ino) = reached.pop() {
+        self.inode(ino).record_error();
+    }
+
+    /// The journal could not be written.
+    pub(crate) fn fail_journal(&mut self, ino: Ino, profile: &FsProfile) {
+        self.inode(ino).record_error();
+        self.state = match profile.failure.journal {
+            JournalFailure::Retry => self.state,
+            JournalFailure::ReadOnly => State::ReadOnly,
+            JournalFailure::Shutdown => State::Shutdown,
+        };
+    }
+
+    /// Tells a descriptor whether a write-back failed, given what it knew when it asked.
+    pub(crate) fn tell(&mut self, ino: Ino, known: &mut u32, fails_now: bool, profile: &FsProfile) -> io::Result<()> {
+        let late = fails_now && profile.failure.report == Report::Next;
+        if late { Ok(()) } else { self.inode(ino).check_errors(known, profile.failure.told) }
+    }
+
+    /// A sync(2) or syncfs(2) has passed all files.
+    pub(crate) fn consume_errors(&mut self, told: Told) {
+        self.inodes.values_mut().for_each(|inode| inode.consume_error(told));
+    }
+
+    /// Drops every clean page from the cache, and says how many.
+    pub(crate) fn evict(&mut self) -> usize {
+        let files = self.inodes.values_mut().filter_map(|inode| inode.content_mut().ok());
+        files.map(Content::evict).sum()
+    }
+
+    /// The machine starts again: every inode is as the medium has it, and what has no name there is gone.
+    pub(crate) fn boot(&mut self) {
+        self.names.clear();
+        self.dirty.clear();
+        self.state = State::Writable;
+        for inode in self.inodes.values_mut() {
+            (inode.links, inode.holders) = (0, 0);
+            inode.forget_errors();
+            match &mut inode.body {
+                Body::File(content) => *content = Content::of(std::mem::take(&mut content.medium)),
+                Body::Directory(directory) => directory.live = directory.durable.clone(),
+                Body::Symlink(_) => {}
+            }
+        }
+        self.count_links();
+        let lost: Vec<Ino> = self.inodes.iter().filter(|(_, inode)| inode.links == 0).map(|(ino, _)| *ino).collect();
+        for ino in lost {
+            self.inodes.remove(&ino);
+            self.media.forget(ino);
+        }
+        self.inodes.values_mut().for_each(|inode| inode.durable_links = inode.links);
+    }
+
+    /// Counts the names that lead to each inode from the root, and tells directories where they are.
+    fn count_links(&mut self) {
+        let mut reached = vec![(ROOT, ROOT)];
+        while let Some((ino, parent)) = reached.pop() {
             let inode = self.inode(ino);
             inode.links += 1;
-            if let (1, Body::Directory(directory)) = (inode.links, &inode.body) {
-                reached.extend(directory.live.values());
+            if let (1, Body::Directory(directory)) = (inode.links, &mut inode.body) {
+                directory.parent = parent;
+                reached.extend(directory.live.values().map(|inner| (*inner, ino)));
             }
         }
-        self.inodes.retain(|_, inode| {
-            inode.durable_links = inode.links;
-            inode.links > 0
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sim_core::time::sleep;
-    use sim_core::{Sim, Units, node, spawn};
-
-    use super::*;
-    use crate::blocking::{self, File};
-    use crate::kernel::act;
-    use crate::{fs, fsync, fsync_eio};
-
-    /// Checks that every link and every holder is counted, and that nothing is kept for nobody.
-    fn check(volume: &Volume, is_idle: bool) {
-        let mut counted = BTreeMap::<usize, (u32, u32)>::from([(ROOT.0, (1, 1))]);
-        for (number, inode) in &volume.inodes {
-            let Body::Directory(directory) = &inode.body else { continue };
-            directory.live.values().for_each(|ino| counted.entry(ino.0).or_default().0 += 1);
-            directory.durable.values().for_each(|ino| counted.entry(ino.0).or_default().1 += 1);
-            assert!(directory.changed.is_empty() || volume.restless.contains(&Ino(number)));
-            for (name, ino) in &directory.durable {
-                let home = volume.directory(*ino).ok().map(|directory| directory.home.as_ref());
-                assert!(home.is_none_or(|home| home == Some(&(Ino(number), name.clone()))), "{name:?}");
-            }
-        }
-        for (number, inode) in &volume.inodes {
-            assert_eq!((inode.links, inode.durable_links), counted.remove(&number).unwrap_or_default(), "{number}");
-            assert!(inode.links + inode.durable_links + inode.holders > 0);
-            assert!(!is_idle || inode.holders == 0);
-        }
-        assert!(counted.is_empty());
-    }
-
-    async fn scribble(steps: u64) {
-        const PATHS: [&str; 8] = ["a", "b", "a/a", "a/b", "b/a", "b/b", "a/b/c", "b/a/c"];
-        let mut draws = device::draws(Stream::WORKLOAD, device::now());
-        let mut open = Vec::new();
-        for _ in 0..steps {
-            let [path, other] = [0; 2].map(|_| PATHS[draws.below(PATHS.len() as u64) as usize]);
-            let _ = match draws.below(9) {
-                0 | 1 => blocking::create_dir(path),
-                2 => blocking::write(path, other),
-                3 | 4 => blocking::rename(path, other),
-                5 => blocking::hard_link(path, other),
-                6 => blocking::remove_file(path).or_else(|_| blocking::remove_dir(path)),
-                7 => fs::File::open(if path == "a" { "/" } else { path })
-                    .await
-                    .map(|file| drop(spawn(async move { file.sync_all().await }))),
-                _ => File::open(path).map(|file| open.push(file)),
-            };
-            open.truncate(3);
-            if draws.below(5) == 0 {
-                sleep(1.ms()).await;
-            }
-        }
-    }
-
-    #[test]
-    fn links_are_counted_and_nothing_leaks() {
-        for seed in 0..100 {
-            let report = Sim::new(seed).with_faults(crate::KINDS).run(move || async move {
-                sim_core::fault::faults()
-                    .on(fsync("store", "**").nth(7), fsync_eio().may_miss())
-                    .on(fsync("store", ".").nth(3), fsync_eio().may_miss());
-                crate::set_options(crate::Options { sync_file_implies_entry: seed % 4 == 0, ..crate::options() });
-                let store = node("store").start(|| scribble(300));
-                let checked = |is_idle| act("test", |kernel| check(kernel.volume(store.id()), is_idle));
-                for round in 0..20 {
-                    sleep(7.ms()).await;
-                    checked(false);
-                    if round % 2 == 0 {
-                        store.power_loss()
-                    } else {
-                        store.crash()
-                    }
-                    checked(false);
-                    sleep(6.ms()).await;
-                    checked(true);
-                    store.restart();
-                }
-            });
-            assert!(report.passed(), "{}", report.render(&[]));
-        }
-    }
-
-    #[test]
-    fn what_nobody_can_reach_is_freed() {
-        let report = Sim::new(1).run(|| async {
-            let inodes = || act("test", |kernel| kernel.volume(NodeId::SUPERVISOR).inodes.len());
-            blocking::write("/x", "1").unwrap();
-            let open = File::open("/x").unwrap();
-            blocking::remove_file("/x").unwrap();
-            assert_eq!(inodes(), 2, "open");
-            drop(open);
-            assert_eq!(inodes(), 1);
-            blocking::create_dir("/d").unwrap();
-            blocking::write("/d/x", "1").unwrap();
-            for dir in ["/d", "/"] {
-                File::open(dir).unwrap().sync_all().unwrap();
-            }
-            blocking::remove_dir_all("/d").unwrap();
-            assert_eq!(inodes(), 3, "on the medium");
-            File::open("/").unwrap().sync_all().unwrap();
-            assert_eq!(inodes(), 1);
-        });
-        assert!(report.passed(), "{}", report.render(&[]));
     }
 }

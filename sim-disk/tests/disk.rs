@@ -7,11 +7,18 @@ use sim_core::fault::{crash, faults, power_loss};
 use sim_core::time::{elapsed, sleep};
 use sim_core::{Node, Report, Sim, Units, node, spawn};
 use sim_disk::fs::{self, File};
-use sim_disk::{Loss, Options, blocking, fsync, fsync_eio, options, set_options, unsynced};
+use sim_disk::{FsProfile, Image, Loss, blocking, fsync, fsync_eio, options, set_options, unsynced};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
+/// Runs a body on disks that promise what POSIX does, and lose exactly what was not synced.
 fn run<Fut: Future<Output = ()> + 'static>(seed: u64, body: impl FnOnce() -> Fut) -> Report {
-    Sim::new(seed).with_faults(sim_disk::KINDS).run(body)
+    Sim::new(seed).with_faults(sim_disk::KINDS).run(|| {
+        let mut strict = options();
+        (strict.profile, strict.crash_image) = (FsProfile::POSIX_MINIMAL.into(), Image::AllLost);
+        (strict.write_back_min, strict.write_back_max) = (100.secs(), 100.secs());
+        set_options(strict);
+        body()
+    })
 }
 
 fn passes<Fut: Future<Output = ()> + 'static>(body: impl Fn() -> Fut) {
@@ -80,7 +87,7 @@ fn file_kept_with_directory_sync() {
 fn fsync_of_a_file_keeps_its_name_where_the_option_says_so() {
     passes(|| async {
         let mut journaling = options();
-        journaling.sync_file_implies_entry = true;
+        journaling.profile = FsProfile::XFS.into();
         set_options(journaling);
         let store = machine(|| async {
             fs::create_dir_all("/a/b").await?;
@@ -634,7 +641,7 @@ fn futures_traits_read_write_and_seek() {
 #[test]
 fn same_seed_same_digest() {
     let body = || async {
-        let mut slow = Options::default();
+        let mut slow = options();
         slow.fsync_latency_max = 50.ms();
         set_options(slow);
         let writers: Vec<_> = (0..4)

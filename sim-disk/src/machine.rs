@@ -1,0 +1,80 @@
+//! One machine: its volume, what was drawn for it, the locks on its files.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sim_core::NodeId;
+use sim_core::choice::{Draws, Stream};
+use sim_core::device;
+
+use crate::crash::{Crash, Image};
+use crate::locks::Locks;
+use crate::options::{Options, Profile};
+use crate::profile::FsProfile;
+use crate::volume::{Ino, Volume};
+
+/// The stream of choices of the disk; the entity is the node.
+const DISK: Stream = Stream::new("disk");
+
+/// The stream for what is drawn once per machine, and for crashes.
+const CRASH: Stream = Stream::new("disk.crash");
+
+pub(crate) struct Machine {
+    pub(crate) volume: Volume,
+    pub(crate) draws: Draws,
+    pub(crate) crash_draws: Draws,
+    /// Which of [`FsProfile::ALL`] it has, where the options leave it open.
+    profile: usize,
+    /// How long its kernel keeps dirty pages, more or less, as a power of ten of the least time.
+    habit: u32,
+    pub(crate) locks: BTreeMap<Ino, Locks>,
+    /// A write-back is planned.
+    pub(crate) flusher_awake: bool,
+    /// What a roll-back comes back to: the medium as it was.
+    pub(crate) snapshot: Option<Volume>,
+    /// What the next loss of memory is: set by the faults that are more than a power loss.
+    pub(crate) next_crash: Option<(Crash, Option<Image>)>,
+}
+
+impl Machine {
+    pub(crate) fn new(node: NodeId) -> Self {
+        let entity = u64::from(node.0);
+        let mut crash_draws = device::draws(CRASH, entity);
+        let profile = crash_draws.below(FsProfile::ALL.len() as u64) as usize;
+        let habit = crash_draws.below(4) as u32;
+        let draws = device::draws(DISK, entity);
+        Machine {
+            volume: Volume::default(),
+            draws,
+            crash_draws,
+            profile,
+            habit,
+            locks: BTreeMap::new(),
+            flusher_awake: false,
+            snapshot: None,
+            next_crash: None,
+        }
+    }
+
+    pub(crate) fn profile<'a>(&self, options: &'a Options) -> &'a FsProfile {
+        match &options.profile {
+            Profile::Any => FsProfile::ALL[self.profile],
+            Profile::Is(profile) => profile,
+        }
+    }
+
+    /// How long until its kernel writes back.
+    pub(crate) fn write_back_delay(&mut self, options: &Options) -> Duration {
+        let (min, max) = (options.write_back_min, options.write_back_max);
+        let usual = min.saturating_mul(10u32.saturating_pow(self.habit)).min(max);
+        self.draws.duration(min.max(usual / 2)..usual.saturating_add(usual / 2).min(max).max(min))
+    }
+
+    /// Keeps what is durable, for a roll-back.
+    pub(crate) fn take_snapshot(&mut self) -> bool {
+        let mut snapshot = self.volume.durable();
+        snapshot.boot();
+        self.snapshot = Some(snapshot);
+        true
+    }
+}
