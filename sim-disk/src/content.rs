@@ -11,7 +11,7 @@ use crate::effect::{Effect, Order, What, whole_pages};
 use crate::errno::Errno;
 use crate::medium::{Medium, edges};
 use crate::pages::{Bytes, PAGE, Pages, ZEROS, in_page, page_of, parts, sectors};
-use crate::profile::{FailedMetadata, FailedPages, FsyncFailure, Siblings};
+use crate::profile::{FailedMetadata, FailedPages, FsyncFailure, Report, Siblings};
 
 /// No file is longer: 16 TiB, the limit of ext4 with blocks of 4 KiB (ext4(5)).
 pub(crate) const LONGEST: u64 = 1 << 44;
@@ -345,6 +345,8 @@ impl Content {
             match effect.page() {
                 None if reverts => {}
                 None => effect.settle(&mut self.medium),
+                // The journal has it, and brings it back after a crash.
+                Some(_) if failure.report == Report::Next => effect.settle(&mut self.medium),
                 Some(page) if aborts || fails(page) => match failure.pages {
                     FailedPages::CleanKeepNew => {}
                     FailedPages::StayDirty => stays.push(Effect { staged: false, ..effect }),

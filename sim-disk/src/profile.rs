@@ -58,7 +58,8 @@ pub enum FailedPages {
 pub enum Report {
     /// The fsync that failed.
     Now,
-    /// The fsync after it, which then writes nothing itself.
+    /// The fsync after it, which then writes nothing itself. The one that fails has put its pages into the journal, and a
+    /// crash finds them there: what is refused is to bring them to their places afterwards.
     Next,
 }
 
