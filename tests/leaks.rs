@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sim::{Units, current_node, device};
+use sim::prelude::Host;
+use sim::{Units, current_node, device, node};
 use sim_host::watch::Limits;
 use sim_host::worker::Worker;
 
@@ -77,6 +78,44 @@ async fn rows() {
     note("tokio::select order", order);
 }
 
+/// The same, asked by a program that knows nothing of the simulation, and has threads.
+#[sim::test(seeds = 2)]
+async fn hosted_rows() {
+    node("program").host(ask_as_a_hosted_program).join().await;
+}
+
+fn ask_as_a_hosted_program() {
+    for (row, ask) in ROWS {
+        note(row, ask());
+    }
+    let before = Instant::now();
+    std::thread::sleep(Duration::from_millis(10));
+    note("Instant across sleep", format!("{:?}", before.elapsed()));
+    let order = Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for name in "abcdef".chars() {
+            let order = &order;
+            scope.spawn(move || {
+                std::thread::yield_now();
+                order.lock().unwrap().push(name);
+            });
+        }
+    });
+    note("threads", order.into_inner().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
+    let order = runtime.block_on(async {
+        let mut order = String::new();
+        for _ in 0..20 {
+            tokio::select! {
+                () = async {} => order.push('a'),
+                () = async {} => order.push('b'),
+            }
+        }
+        order
+    });
+    note("tokio::select order", order);
+}
+
 /// The answers of one run.
 type Answers = BTreeMap<String, String>;
 
@@ -87,16 +126,18 @@ struct Observed {
     other_seed: Answers,
 }
 
-fn ask(worker: &mut Worker, seed: u64) -> Answers {
-    let report = super::kit::record(worker, "leaks::rows", seed);
+fn ask(worker: &mut Worker, test: &str, seed: u64) -> Answers {
+    let report = super::kit::record(worker, test, seed);
     assert!(report.passed(), "{}", report.render(&[]));
     let notes = report.log.unwrap().into_iter().filter(|event| event.kind == "leak");
     notes.map(|event| event.text.split_once(" = ").map(|(row, answer)| (row.into(), answer.into())).unwrap()).collect()
 }
 
-fn observed() -> &'static Observed {
-    static OBSERVED: OnceLock<Observed> = OnceLock::new();
-    OBSERVED.get_or_init(|| {
+fn observed(hosted: bool) -> &'static Observed {
+    static OBSERVED: [OnceLock<Observed>; 2] = [OnceLock::new(), OnceLock::new()];
+    OBSERVED[usize::from(hosted)].get_or_init(|| {
+        let test = if hosted { "leaks::hosted_rows" } else { "leaks::rows" };
+        let ask = |worker: &mut Worker, seed| ask(worker, test, seed);
         let fresh =
             || Worker::start(&std::env::current_exe().unwrap(), None).unwrap().expect("this executable serves runs");
         let alone = ask(&mut fresh(), 5);
@@ -117,8 +158,8 @@ enum Kind {
     Fact,
 }
 
-fn holds(row: &str, kind: Kind) {
-    let Observed { alone, in_a_sweep, twice, other_seed } = observed();
+fn holds(hosted: bool, row: &str, kind: Kind) {
+    let Observed { alone, in_a_sweep, twice, other_seed } = observed(hosted);
     assert_eq!(alone[row], in_a_sweep[row], "alone and in a sweep");
     assert_eq!(alone[row], twice[0][row], "alone and first in a process");
     assert_eq!(alone[row], twice[1][row], "alone and second in a process");
@@ -126,12 +167,28 @@ fn holds(row: &str, kind: Kind) {
 }
 
 macro_rules! rows {
-    ($($name:ident: $row:literal $kind:ident;)*) => {$(
-        #[test]
-        fn $name() {
-            holds($row, Kind::$kind);
+    ($($name:ident: $row:literal $kind:ident;)*) => {
+        mod native {
+            use super::*;
+            $(#[test]
+            fn $name() {
+                holds(false, $row, Kind::$kind);
+            })*
         }
-    )*};
+
+        mod hosted {
+            use super::*;
+            $(#[test]
+            fn $name() {
+                holds(true, $row, Kind::$kind);
+            })*
+
+            #[test]
+            fn threads() {
+                holds(true, "threads", Kind::Random);
+            }
+        }
+    };
 }
 
 rows! {
@@ -161,7 +218,7 @@ rows! {
 
 #[test]
 fn a_sleep_is_exact_and_starts_at_the_simulated_epoch() {
-    let Observed { alone, .. } = observed();
+    let Observed { alone, .. } = observed(false);
     assert_eq!(alone["Instant across sleep"], "10ms");
     assert_eq!(alone["SystemTime::now"], "Ok(1767225600s)");
 }

@@ -54,6 +54,24 @@ impl World {
         Some(ready.swap_remove(place))
     }
 
+    /// As a turn of the loop, for these tasks only and in the middle of a poll.
+    pub(crate) fn run_one_of(&self, tasks: &[TaskId]) -> bool {
+        let task = {
+            let mut ready = self.ready.borrow_mut();
+            let places: Vec<usize> = (0..ready.len()).filter(|place| tasks.contains(&ready[*place])).collect();
+            if places.is_empty() {
+                return false;
+            }
+            let place = self.schedule.borrow_mut().below(places.len() as u64) as usize;
+            ready.swap_remove(places[place])
+        };
+        let (running, hosting) = (self.running.get(), self.hosting.get());
+        self.step(task);
+        self.running.set(running);
+        self.hosting.set(hosting);
+        true
+    }
+
     #[inline]
     fn step(&self, task: TaskId) {
         if self.park(task) {

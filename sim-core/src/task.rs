@@ -197,3 +197,13 @@ impl fmt::Display for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+/// Polls one of these tasks that is ready, picked by the seed, in the middle of the poll of another: for who blocks a thread
+/// that the tasks do not need. False: none is ready.
+pub fn run_one_of(tasks: &[AbortHandle]) -> bool {
+    world::try_with(|world| {
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id_in(world)).collect();
+        world.run_one_of(&ids)
+    })
+    .unwrap_or(false)
+}

@@ -20,7 +20,15 @@ pub(crate) fn end_process_with(finish: Finish) {
 pub(crate) fn found(what: &str, instead: &str) {
     let Some(place) = ambient::whereabouts() else { return };
     let message = format!("{what} was reached from inside the simulation, on {place}\nInstead: {instead}");
+    tell(message);
+}
+
+/// Ends the run with what leaked, and its process where it has one of its own.
+fn tell(message: String) {
     if let (Some(report), Some(finish)) = (ambient::leak(message), FINISH.get()) {
+        // What ends the process is no program of a node.
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        crate::hosting::baton::set_hosted(false);
         finish(report);
     }
 }
@@ -37,15 +45,15 @@ pub(crate) fn thread_blocks() {
 }
 
 /// A call that a hosted program makes and that is caught, but not modelled.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn unmodelled(call: &str) {
     let Some(place) = ambient::whereabouts() else { return };
     let stack = crate::hosting::stack::of_the_program(&std::backtrace::Backtrace::force_capture().to_string());
     let message = format!("{call} is not modelled, and was called on {place}{stack}");
-    if let (Some(report), Some(finish)) = (ambient::leak(message), FINISH.get()) {
-        finish(report);
-    }
+    tell(message);
 }
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 /// The run cannot go on: a call can neither be answered nor returned from.
 pub(crate) fn give_up(what: &str, why: &str) -> ! {
     found(what, why);

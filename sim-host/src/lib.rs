@@ -5,6 +5,7 @@
 //! | `interpose` | the C library's functions, answered by the simulation while one runs |
 //! | [`hosting`] | programs as they are on the kernels of the simulation: threads, descriptors, names |
 //! | `syscall` | the real system calls, for everything else |
+//! | `strict` | system calls that pass the C library by, caught |
 //! | `tsc` | the processor's time stamp counter, trapped and answered likewise |
 //! | [`environment`] | the variables that `cargo test` and `cargo sim` both understand |
 //! | [`leak`] | what happens when a program reaches past the simulation |
@@ -23,6 +24,11 @@
 pub mod hosting;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod interpose;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod strict;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[path = "strict_not.rs"]
+mod strict;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod syscall;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -10,6 +10,7 @@ use std::ffi::{c_int, c_long};
 #[inline]
 pub(crate) unsafe fn raw(number: c_long, args: [usize; 6]) -> isize {
     let result: isize;
+    let before = crate::strict::allow();
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the registers are those of the Linux system call ABI; the caller answers for the arguments.
     unsafe {
@@ -32,6 +33,7 @@ pub(crate) unsafe fn raw(number: c_long, args: [usize; 6]) -> isize {
             options(nostack),
         );
     }
+    crate::strict::restore(before);
     result
 }
 

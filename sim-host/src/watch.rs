@@ -28,6 +28,18 @@ impl Default for Limits {
 /// The stack of the thread that a simulation runs on.
 const STACK: usize = 16 << 20;
 
+/// Keeps what the making of this thread freed on it from being used again: that memory came from the thread that made it,
+/// whose heap looks otherwise after every run, and the addresses that a run sees shall be the same.
+fn forget_foreign_memory() {
+    // The C library's heaps of threads lie at multiples of this (malloc/arena.c, HEAP_MAX_SIZE).
+    let heap_of = |memory: &Vec<u8>| memory.as_ptr() as usize >> 26;
+    let ours = heap_of(&Vec::with_capacity(4096));
+    for size in (24..=248).step_by(16) {
+        let parts: [Vec<u8>; 8] = std::array::from_fn(|_| Vec::with_capacity(size));
+        parts.into_iter().filter(|part| heap_of(part) != ours).for_each(std::mem::forget);
+    }
+}
+
 /// Runs `run` on a fresh thread and waits for its report. Fresh, because thread-local state (the keys of `HashMap`, the
 /// generators of `rand` and `fastrand`) must not remember an earlier run.
 ///
@@ -38,6 +50,7 @@ pub fn watch(limits: Limits, run: impl FnOnce(Arc<Progress>) -> Report + Send + 
     let watched = progress.clone();
     let (done, waits) = sync_channel(1);
     let spawned = std::thread::Builder::new().name("sim".to_string()).stack_size(STACK).spawn(move || {
+        forget_foreign_memory();
         let report = run(progress);
         let _ = done.send(report);
     });

@@ -1,5 +1,6 @@
 //! The cases on this framework, through its facade.
 
+mod hosted;
 mod isolated;
 mod net;
 
@@ -11,6 +12,8 @@ use bench_common::work;
 fn main() {
     bench_common::main(&[
         ("pingpong", net::pingpong),
+        ("hosted", hosted::pingpong),
+        ("hosted-threads", hosted::pingpong_with_threads),
         ("timers", timers),
         ("spawn", spawn),
         ("sweep-5", || sweep(20_000, SWEEP_NODES as usize)),

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::baton::set_hosted;
 use super::descriptor::Description;
-use super::device::existing;
+use super::device::{existing, hosts};
 use super::environment;
 
 /// What `epoll_wait` has to know of the runtime that calls it.
@@ -54,29 +54,31 @@ struct Guest<F: Future> {
     idle: Rc<Idle>,
     sleep: Option<Pin<Box<time::Sleep>>>,
     process: Process,
+    /// It has threads beside, for what blocks.
+    had_threads: bool,
 }
 
 /// Runs an asynchronous program on a runtime of its own.
 pub(crate) async fn run(process: Process, main: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let built = inside(&Rc::default(), || tokio::runtime::Builder::new_current_thread().enable_all().build());
     let runtime = Some(built.map_err(|error| format!("cannot build its runtime: {error}"))?);
-    Guest { runtime, main: Some(Box::pin(main)), idle: Rc::default(), sleep: None, process }.await
+    Guest { runtime, main: Some(Box::pin(main)), idle: Rc::default(), sleep: None, process, had_threads: false }.await
 }
 
 /// Calls code of a hosted program on this thread.
 fn inside<R>(idle: &Rc<Idle>, f: impl FnOnce() -> R) -> R {
     /// Leaves also when the program panics.
-    struct Leave(bool, Option<Rc<Idle>>);
+    struct Leave(bool, Option<Rc<Idle>>, environment::Outside);
     impl Drop for Leave {
         fn drop(&mut self) {
-            environment::leave();
+            environment::leave(&self.2);
             set_hosted(self.0);
             NOW.with(|now| now.replace(self.1.take()));
         }
     }
     let before = NOW.with(|now| now.replace(Some(idle.clone())));
-    let _leave = Leave(set_hosted(true), before);
-    environment::enter(current_node().id());
+    let outside = environment::enter(current_node().id());
+    let _leave = Leave(set_hosted(true), before, outside);
     f()
 }
 
@@ -100,10 +102,11 @@ impl<F: Future<Output = Result<(), String>>> Future for Guest<F> {
             main.as_mut().poll(root).map(Some)
         });
         let result = inside(&this.idle, || runtime.block_on(until_idle));
+        this.had_threads = hosts().with_process(|state| state.threads > 0).unwrap_or(false);
         if let Some(result) = result {
             return Poll::Ready(result);
         }
-        if let Some(ended) = super::device::hosts().with_process(|state| {
+        if let Some(ended) = hosts().with_process(|state| {
             state.main = Some(cx.waker().clone());
             state.ended.take()
         }) && let Some(ended) = ended
@@ -141,6 +144,11 @@ impl<F: Future> Guest<F> {
 impl<F: Future> Drop for Guest<F> {
     fn drop(&mut self) {
         let (runtime, main) = (self.runtime.take(), self.main.take());
+        if !sim_core::ambient::is_alive() && self.had_threads {
+            // Its threads died where they stood, perhaps with a lock that the runtime would wait for.
+            std::mem::forget((runtime, main));
+            return;
+        }
         inside(&self.idle.clone(), || {
             if let Some(runtime) = runtime {
                 let context = runtime.enter();

@@ -57,6 +57,8 @@ pub(crate) struct Thread {
     pub(crate) number: u32,
     name: RefCell<String>,
     turn: AtomicU32,
+    /// What the real kernel calls it.
+    real_id: Cell<u32>,
     order: Cell<Order>,
     stand: Cell<Stand>,
     waker: RefCell<Option<Waker>>,
@@ -70,6 +72,10 @@ pub(crate) struct Thread {
     destructors: Cell<u8>,
     /// Times it yielded since it last waited.
     pub(crate) yields: Cell<u32>,
+    /// Calls it made since it last waited.
+    pub(crate) calls: Cell<u32>,
+    /// It waits at an address of its own stack or thread-locals, to which others hold pointers.
+    pub(crate) pinned: Cell<bool>,
     pub(crate) task: Cell<Option<AbortHandle>>,
 }
 
@@ -92,6 +98,7 @@ pub(crate) fn hosted() -> bool {
 /// Says whether a hosted program runs on this thread. Returns what was before.
 pub(crate) fn set_hosted(hosted: bool) -> bool {
     ambient::set_hosting(hosted);
+    crate::strict::hosted(hosted);
     HOSTED.replace(hosted)
 }
 
@@ -125,6 +132,7 @@ impl Thread {
             number,
             name: RefCell::new(name),
             turn: AtomicU32::new(EXECUTOR),
+            real_id: Cell::new(0),
             order: Cell::new(Order::Run),
             stand: Cell::new(Stand::Parked),
             waker: RefCell::default(),
@@ -137,6 +145,8 @@ impl Thread {
             stack: RefCell::default(),
             destructors: Cell::new(0),
             yields: Cell::new(0),
+            calls: Cell::new(0),
+            pinned: Cell::new(false),
             task: Cell::new(None),
         });
         let argument = Arc::into_raw(thread.clone());
@@ -223,6 +233,7 @@ impl Thread {
     /// Ends the calling thread, which was told so. Whoever told it waits for its end.
     fn die(&self) -> ! {
         HOSTED.set(false);
+        crate::strict::hosted(false);
         ambient::give_back();
         // SAFETY: ends this thread only; its stack is freed by whoever joins it.
         unsafe { raw(libc::SYS_exit, [0; 6]) };
@@ -233,12 +244,27 @@ impl Thread {
     pub(crate) fn leave(&self) -> ! {
         self.stand.set(Stand::Left);
         HOSTED.set(false);
+        crate::strict::hosted(false);
         ambient::give_back();
         self.turn.store(EXECUTOR, Ordering::Release);
         futex(&self.turn, libc::FUTEX_WAKE, 1);
         // SAFETY: as in `die`.
         unsafe { raw(libc::SYS_exit, [0; 6]) };
         unreachable!("exit(2) does not return")
+    }
+
+    /// Waits until the real thread is no more, and leaves its stack where it is: parking_lot's table of who waits, a
+    /// static of the whole process, points there.
+    fn leave_as_ghost(&self) {
+        self.stand.set(Stand::Gone);
+        let id = self.real_id.get() as usize;
+        // SAFETY: takes no argument.
+        let process = unsafe { raw(libc::SYS_getpid, [0; 6]) } as usize;
+        // SAFETY: plain numbers; nothing is sent but the question whether there is such a thread.
+        while unsafe { raw(libc::SYS_tgkill, [process, id, 0, 0, 0, 0]) } == 0 {
+            // SAFETY: takes no argument.
+            unsafe { raw(libc::SYS_sched_yield, [0; 6]) };
+        }
     }
 
     /// Waits until the real thread is no more.
@@ -270,7 +296,10 @@ impl Thread {
                 self.order.set(Order::Die);
                 self.turn.store(THREAD, Ordering::Release);
                 futex(&self.turn, libc::FUTEX_WAKE, 1);
-                self.bury();
+                match self.pinned.get() {
+                    true => self.leave_as_ghost(),
+                    false => self.bury(),
+                }
             }
             Stand::Left => self.bury(),
             Stand::Finished => self.release(),
@@ -294,12 +323,15 @@ extern "C" fn trampoline(argument: *mut c_void) -> *mut c_void {
     // SAFETY: the reference that `create` leaked for this thread.
     let thread = unsafe { &*thread };
     thread.await_turn();
+    // SAFETY: takes no argument.
+    thread.real_id.set(unsafe { raw(libc::SYS_gettid, [0; 6]) } as u32);
     if let Some(lent) = thread.lent.take() {
         lent.adopt();
     }
     if thread.order.get() == Order::Die {
         thread.die();
     }
+    crate::strict::enter_thread();
     set_hosted(true);
     real::call_at_thread_end(last_words, argument);
     let Some((routine, argument)) = thread.routine.take() else { return std::ptr::null_mut() };
@@ -321,6 +353,7 @@ extern "C" fn last_words(argument: *mut c_void) {
     joiner.into_iter().for_each(Waker::wake);
     thread.pass(Stand::Finished);
     HOSTED.set(false);
+    crate::strict::hosted(false);
     ambient::give_back();
 }
 
@@ -341,9 +374,9 @@ impl Rider {
             }
         }
         let before = ambient::set_hosting(true);
-        super::environment::enter(thread.process.node);
+        let outside = super::environment::enter(thread.process.node);
         thread.give(Order::Run);
-        super::environment::leave();
+        super::environment::leave(&outside);
         ambient::set_hosting(before);
         match thread.stand.get() {
             Stand::Parked => return Poll::Pending,
@@ -361,6 +394,15 @@ impl Future for Rider {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.ride(cx.waker())
     }
+}
+
+/// Whether an address is on the stack of the calling thread, where its thread-locals are too.
+pub(crate) fn is_own_memory(address: usize) -> bool {
+    let here = std::ptr::from_ref(&address) as usize;
+    // Stacks grow down, and the thread-locals of a thread are above its first frame. A heap is further away than this.
+    let Some(me) = me() else { return false };
+    let top = me.pthread.get() as usize + (64 << 10);
+    (here.saturating_sub(1 << 20)..top).contains(&address)
 }
 
 impl Drop for Rider {

@@ -179,6 +179,7 @@ pub(crate) fn is_simulated(descriptor: c_int) -> bool {
 /// What a descriptor stands for.
 pub(crate) fn lookup(descriptor: c_int) -> Io<Rc<Description>> {
     wait::leave_if_dead();
+    wait::pay_for_call();
     let hosts = existing().ok_or(libc::EBADF)?;
     let table = hosts.table.borrow();
     let slot = usize::try_from(descriptor.wrapping_sub(FIRST)).map_err(|_| libc::EBADF)?;

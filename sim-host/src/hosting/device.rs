@@ -53,6 +53,7 @@ pub(crate) struct Hosts {
     pub(crate) output: RefCell<BTreeMap<NodeId, super::output::Printed>>,
     pub(crate) unix: super::unix::Names,
     pub(crate) variables: super::environment::All,
+    pub(crate) mappings: super::memory::Mappings,
     /// What a thread waits for, in words, by its number.
     pub(crate) id: Cell<Option<DeviceId>>,
 }
@@ -117,6 +118,12 @@ impl Hosts {
         self.threads.borrow().get(&(id as usize)).cloned()
     }
 
+    /// The tasks of the threads of a process.
+    pub(crate) fn tasks_of(&self, process: Process) -> Vec<sim_core::AbortHandle> {
+        let threads = self.threads.borrow();
+        threads.values().filter(|thread| thread.process == process).filter_map(|thread| thread.task.get()).collect()
+    }
+
     /// A choice below `bound` of the process that runs; 0 is the boring one.
     pub(crate) fn below(&self, bound: u64) -> u64 {
         self.with_process(|state| state.draws.below(bound)).unwrap_or(0)
@@ -141,6 +148,7 @@ impl Hosts {
         self.threads.borrow_mut().retain(|_, thread| thread.process != process);
         self.queues.forget(process);
         self.unix.forget(process);
+        self.mappings.forget(process);
     }
 
     /// A process dies whose destructors will run: its descriptors keep their numbers, and lead nowhere.

@@ -1,6 +1,6 @@
 //! The environment variables of hosted programs: per node, and nothing of the real ones.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
@@ -61,9 +61,8 @@ impl Variables {
 /// No variables: the null pointer that ends the list.
 static NONE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
-thread_local! {
-    static OUTSIDE: Cell<*const *const c_char> = const { Cell::new(std::ptr::null()) };
-}
+/// The variables that were there before a program ran.
+pub(crate) struct Outside(*const *const c_char);
 
 /// Does something with the variables of the node that runs.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Variables) -> R) -> R {
@@ -85,16 +84,17 @@ fn show(node: NodeId) {
 }
 
 /// A hosted program of `node` is about to run: `environ` is its own.
-pub(crate) fn enter(node: NodeId) {
+pub(crate) fn enter(node: NodeId) -> Outside {
     // SAFETY: as in `show`.
-    OUTSIDE.set(unsafe { environ });
+    let outside = Outside(unsafe { environ });
     show(node);
+    outside
 }
 
 /// The program has stopped running.
-pub(crate) fn leave() {
+pub(crate) fn leave(outside: &Outside) {
     // SAFETY: as in `show`.
-    unsafe { environ = OUTSIDE.get() };
+    unsafe { environ = outside.0 };
 }
 
 pub(crate) type All = RefCell<BTreeMap<NodeId, Variables>>;

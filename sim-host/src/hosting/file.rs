@@ -1,22 +1,21 @@
 //! Files as descriptors: those of the node's volume, and the few that the simulation itself writes.
 
 use std::cell::Cell;
-use std::ffi::c_int;
-use std::future::Future;
+use std::ffi::{OsString, c_int};
+use std::io::SeekFrom;
 use std::path::{Component, Path, PathBuf};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use sim_core::ambient;
-use sim_disk::fs;
+use sim_disk::posix::{self, Follow, Kind, Metadata, Mode};
 
 use super::descriptor::{Io, Object, errno_of};
 use super::device::{Entry, hosts};
-use super::names;
+use super::{baton, names, wait};
 
 /// What an open file reads from and writes to.
-pub(crate) enum Body {
-    Disk(fs::File),
+enum Body {
+    Disk(posix::File),
     /// A text that the simulation made, such as `/etc/hosts`.
     Text(Vec<u8>),
     /// `/dev/urandom`.
@@ -27,21 +26,22 @@ pub(crate) enum Body {
 
 /// An open file or directory.
 pub(crate) struct OpenFile {
-    pub(crate) body: Body,
+    body: Body,
     pub(crate) path: PathBuf,
-    pub(crate) flags: c_int,
+    pub(crate) flags: Cell<c_int>,
+    /// Of a text; the disk keeps that of a file.
     position: Cell<u64>,
 }
 
-/// The result of a future that never waits.
-pub(crate) fn at_once<T>(future: impl Future<Output = std::io::Result<T>>) -> Io<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result.map_err(|error| errno_of(&error)),
-        Poll::Pending => Err(libc::EIO),
-    }
+/// A result of the disk, with the number of the error.
+pub(crate) fn told<T>(result: std::io::Result<T>) -> Io<T> {
+    result.map_err(|error| {
+        wait::leave_if_dead();
+        errno_of(&error)
+    })
 }
 
-/// A path of the process that runs, from the root on and without `.` and `..`.
+/// A path of the process that runs, from the root on. What is left of `..` is for the disk to walk.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     let directory = hosts().with_process(|state| state.directory.clone()).unwrap_or_else(|| "/".into());
     let mut out = PathBuf::from("/");
@@ -56,85 +56,127 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 }
 
 pub(crate) fn exists(path: &Path) -> bool {
-    at_once(fs::try_exists(path)).unwrap_or(false)
+    posix::metadata(path, Follow::Always).is_ok()
 }
 
 /// Whether what is at a path is a directory.
 pub(crate) fn is_directory(path: &Path) -> Io<bool> {
-    at_once(fs::metadata(path)).map(|found| found.is_dir())
+    told(posix::metadata(path, Follow::Always)).map(|found| found.is_dir())
 }
 
 /// The file that stands for a Unix socket at a path.
 pub(crate) fn make_socket_file(path: &Path) -> Io<()> {
-    if exists(path) {
-        return Err(libc::EADDRINUSE);
+    let mode = Mode { write: true, create_new: true, permissions: 0o755, ..Mode::READ };
+    match told(posix::open(path, mode)) {
+        Ok(_) => Ok(()),
+        Err(libc::EEXIST) => Err(libc::EADDRINUSE),
+        Err(error) => Err(error),
     }
-    let made = at_once(fs::OpenOptions::new().write(true).create_new(true).open(path));
-    made.map(|_| ()).map_err(|error| if error == libc::EEXIST { libc::EADDRINUSE } else { error })
+}
+
+/// The flags of open(2) as the disk has them.
+fn mode_of(flags: c_int, permissions: u32) -> Mode {
+    let has = |flag| flags & flag == flag;
+    let access = flags & libc::O_ACCMODE;
+    let (create, excl) = (has(libc::O_CREAT), has(libc::O_EXCL));
+    Mode {
+        read: access != libc::O_WRONLY,
+        write: access != libc::O_RDONLY,
+        append: access != libc::O_RDONLY && has(libc::O_APPEND),
+        truncate: has(libc::O_TRUNC),
+        create: create && !excl,
+        create_new: create && excl,
+        direct: has(libc::O_DIRECT),
+        sync: flags & (libc::O_SYNC | libc::O_DSYNC) != 0,
+        directory: has(libc::O_DIRECTORY),
+        no_follow: has(libc::O_NOFOLLOW),
+        permissions: permissions & 0o7777,
+    }
 }
 
 /// Opens a file of the process that runs.
-pub(crate) fn open(path: &Path, flags: c_int) -> Io<OpenFile> {
+pub(crate) fn open(path: &Path, flags: c_int, permissions: u32) -> Io<OpenFile> {
     let path = absolute(path);
     let body = match path.to_str() {
         Some("/dev/urandom" | "/dev/random") => Body::Random,
         Some("/dev/null") => Body::Null,
-        Some(words) => match names::text_of(words) {
+        words => match words.and_then(names::text_of).filter(|_| !exists(&path)) {
             Some(text) => Body::Text(text.into_bytes()),
-            None => Body::Disk(open_on_disk(&path, flags)?),
+            None => Body::Disk(told(posix::open(&path, mode_of(flags, permissions)))?),
         },
-        None => Body::Disk(open_on_disk(&path, flags)?),
     };
-    Ok(OpenFile { body, path, flags, position: Cell::new(0) })
+    Ok(OpenFile { body, path, flags: Cell::new(flags), position: Cell::new(0) })
 }
 
-fn open_on_disk(path: &Path, flags: c_int) -> Io<fs::File> {
-    let access = flags & libc::O_ACCMODE;
-    let has = |flag| flags & flag != 0;
-    let writes = access == libc::O_WRONLY || access == libc::O_RDWR;
-    let known = at_once(fs::metadata(path));
-    let creates = has(libc::O_CREAT);
-    if has(libc::O_DIRECTORY) && known.as_ref().is_ok_and(|found| !found.is_dir()) {
-        return Err(libc::ENOTDIR);
+/// What stat(2) tells of a file.
+pub(crate) struct Status {
+    pub(crate) mode: u32,
+    pub(crate) size: u64,
+    pub(crate) inode: u64,
+    pub(crate) links: u64,
+    pub(crate) blocks: u64,
+    /// When it was read, modified and changed, in nanoseconds since 1970.
+    pub(crate) times: [u64; 3],
+}
+
+impl Status {
+    /// Of something that is not on the disk.
+    pub(crate) fn plain(mode: u32, size: u64) -> Self {
+        Status { mode, size, inode: 0, links: 1, blocks: 0, times: [0; 3] }
     }
-    if creates && has(libc::O_EXCL) && known.is_ok() {
-        return Err(libc::EEXIST);
+}
+
+impl From<Metadata> for Status {
+    fn from(found: Metadata) -> Self {
+        let times = [found.accessed_ns(), found.modified_ns(), found.changed_ns()];
+        let (mode, links, blocks) = (found.mode(), found.nlink(), found.blocks());
+        Status { mode, size: found.len(), inode: found.ino(), links, blocks, times }
     }
-    // The faces refuse to create or truncate what they do not write, and Linux does not.
-    let any = writes || creates || has(libc::O_TRUNC);
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(any && known.as_ref().map_or(true, |found| !found.is_dir() || writes));
-    options.create(creates).truncate(has(libc::O_TRUNC));
-    at_once(options.open(path))
+}
+
+/// stat(2) and lstat(2).
+pub(crate) fn status(path: &Path, follow: bool) -> Io<Status> {
+    let path = absolute(path);
+    let follow = if follow { Follow::Always } else { Follow::NotLast };
+    match told(posix::metadata(&path, follow)) {
+        Ok(found) => Ok(found.into()),
+        Err(error) => match path.to_str() {
+            Some("/dev/urandom" | "/dev/random" | "/dev/null") => Ok(Status::plain(libc::S_IFCHR | 0o666, 0)),
+            words => match words.and_then(names::text_of) {
+                Some(text) => Ok(Status::plain(libc::S_IFREG | 0o444, text.len() as u64)),
+                None => Err(error),
+            },
+        },
+    }
 }
 
 impl OpenFile {
-    fn may_read(&self) -> bool {
-        self.flags & libc::O_ACCMODE != libc::O_WRONLY
-    }
-
-    fn may_write(&self) -> bool {
-        self.flags & libc::O_ACCMODE != libc::O_RDONLY
-    }
-
-    pub(crate) fn size(&self) -> u64 {
+    /// The file on the disk.
+    pub(crate) fn disk(&self) -> Io<&posix::File> {
         match &self.body {
-            Body::Disk(file) => at_once(file.metadata()).map_or(0, |found| found.len()),
-            Body::Text(text) => text.len() as u64,
-            Body::Random | Body::Null => 0,
+            Body::Disk(file) => Ok(file),
+            _ => Err(libc::EINVAL),
         }
     }
 
-    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Io<usize> {
-        if !self.may_read() {
-            return Err(libc::EBADF);
-        }
+    pub(crate) fn status(&self) -> Io<Status> {
         match &self.body {
-            Body::Disk(file) => at_once(file.read_at(buffer, offset)),
+            Body::Disk(file) => told(file.metadata()).map(Status::from),
+            Body::Text(text) => Ok(Status::plain(libc::S_IFREG | 0o444, text.len() as u64)),
+            Body::Random | Body::Null => Ok(Status::plain(libc::S_IFCHR | 0o666, 0)),
+        }
+    }
+
+    fn read_from(&self, at: Option<u64>, buffer: &mut [u8]) -> Io<usize> {
+        match &self.body {
+            Body::Disk(file) => told(file.read(at, buffer)),
             Body::Text(text) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+                let start = usize::try_from(at.unwrap_or(self.position.get())).unwrap_or(usize::MAX).min(text.len());
                 let length = buffer.len().min(text.len() - start);
                 buffer[..length].copy_from_slice(&text[start..start + length]);
+                if at.is_none() {
+                    self.position.set((start + length) as u64);
+                }
                 Ok(length)
             }
             Body::Random => {
@@ -145,42 +187,74 @@ impl OpenFile {
         }
     }
 
-    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Io<usize> {
-        if !self.may_write() {
-            return Err(libc::EBADF);
-        }
+    fn write_to(&self, at: Option<u64>, bytes: &[u8]) -> Io<usize> {
         match &self.body {
-            Body::Disk(file) => at_once(file.write_at(bytes, offset)),
+            Body::Disk(file) => told(file.write(at, bytes)),
             Body::Text(_) => Err(libc::EACCES),
             Body::Random | Body::Null => Ok(bytes.len()),
         }
     }
 
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Io<usize> {
+        self.read_from(Some(offset), buffer)
+    }
+
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Io<usize> {
+        self.write_to(Some(offset), bytes)
+    }
+
     pub(crate) fn seek(&self, offset: i64, whence: c_int) -> Io<u64> {
+        if let Body::Disk(file) = &self.body {
+            let start = || u64::try_from(offset).map_err(|_| libc::EINVAL);
+            return told(match whence {
+                libc::SEEK_SET => file.seek(SeekFrom::Start(start()?)),
+                libc::SEEK_CUR => file.seek(SeekFrom::Current(offset)),
+                libc::SEEK_END => file.seek(SeekFrom::End(offset)),
+                libc::SEEK_DATA => file.seek_sparse(start()?, true),
+                libc::SEEK_HOLE => file.seek_sparse(start()?, false),
+                _ => return Err(libc::EINVAL),
+            });
+        }
         let base = match whence {
             libc::SEEK_SET => 0,
             libc::SEEK_CUR => self.position.get(),
-            libc::SEEK_END => self.size(),
+            libc::SEEK_END => self.status()?.size,
             _ => return Err(libc::EINVAL),
         };
         let position = base.checked_add_signed(offset).ok_or(libc::EINVAL)?;
         self.position.set(position);
         Ok(position)
     }
+
+    /// fsync(2): takes its time on a thread, and none on the fast path, which cannot wait.
+    pub(crate) fn sync(&self) -> Io<()> {
+        let Body::Disk(file) = &self.body else { return Ok(()) };
+        match baton::me() {
+            Some(_) => told(wait::block_on_future("fsync", file.sync())),
+            None => told(file.sync_now()),
+        }
+    }
+
+    /// The names in a directory, with the number and the kind of what they lead to.
+    pub(crate) fn list(&self) -> Io<Vec<(OsString, u64, u8)>> {
+        let kind = |kind| match kind {
+            Kind::File => libc::DT_REG,
+            Kind::Directory => libc::DT_DIR,
+            Kind::Symlink => libc::DT_LNK,
+        };
+        let list = told(self.disk()?.list())?;
+        let dots = [".", ".."].map(|name| (name.into(), 1, libc::DT_DIR));
+        Ok(dots.into_iter().chain(list.into_iter().map(|(name, inode, what)| (name, inode, kind(what)))).collect())
+    }
 }
 
 impl Object for OpenFile {
     fn read(&self, buffer: &mut [u8], _waker: &Waker) -> Io<usize> {
-        let length = self.read_at(buffer, self.position.get())?;
-        self.position.set(self.position.get() + length as u64);
-        Ok(length)
+        self.read_from(None, buffer)
     }
 
     fn write(&self, bytes: &[u8], _waker: &Waker) -> Io<usize> {
-        let at = if self.flags & libc::O_APPEND != 0 { self.size() } else { self.position.get() };
-        let length = self.write_at(bytes, at)?;
-        self.position.set(at + length as u64);
-        Ok(length)
+        self.write_to(None, bytes)
     }
 
     fn as_file(&self) -> Option<&OpenFile> {
@@ -188,5 +262,6 @@ impl Object for OpenFile {
     }
 }
 
-/// A descriptor was closed.
+/// A descriptor was closed. The locks of its process on the file go with it (fcntl(2)), which the disk sees to when the
+/// last reference is dropped.
 pub(crate) fn on_close(_entry: &Entry) {}

@@ -9,6 +9,7 @@
 //! | `device` | processes and their descriptors, as a device of the simulation |
 //! | `descriptor` | what a descriptor stands for, who watches it |
 //! | `epoll`, `pipe`, `socket`, `unix`, `file` | the kinds of descriptors |
+//! | `memory` | files that are mapped into memory |
 //! | `queue` | waiting at an address: futexes and the locks of C |
 //! | `names`, `environment`, `output`, `signals` | the rest of a process |
 //! | `stack` | where the threads of a run that is stuck wait |
@@ -21,6 +22,7 @@ pub(crate) mod device;
 pub(crate) mod environment;
 pub(crate) mod epoll;
 pub(crate) mod file;
+pub(crate) mod memory;
 pub(crate) mod names;
 pub mod node;
 pub mod output;

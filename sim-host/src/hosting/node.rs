@@ -152,6 +152,8 @@ fn begin(falls_apart: bool) -> Process {
     }
     hosts.variables.borrow_mut().insert(process.node, fresh);
     pin_to_one_processor();
+    crate::strict::prepare();
+    crate::strict::enter_thread();
     process
 }
 

@@ -14,12 +14,19 @@ use crate::leak;
 /// Polls until there is a result, and lets the rest of the simulation run meanwhile. `what` is the call, in words.
 pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
     let Some(me) = baton::me() else {
-        return match poll(Waker::noop()) {
-            Poll::Ready(result) => result,
-            Poll::Pending => cannot_block(what),
-        };
+        // The thread of the simulation: the threads of the process may go on and end the wait, and nobody else.
+        let process = device::process("host");
+        loop {
+            if let Poll::Ready(result) = poll(Waker::noop()) {
+                return result;
+            }
+            if !sim_core::task::run_one_of(&hosts().tasks_of(process)) {
+                cannot_block(what);
+            }
+        }
     };
     me.yields.set(0);
+    me.calls.set(0);
     let waker = me.waker();
     loop {
         leave_if_dead();
@@ -76,6 +83,19 @@ pub(crate) fn yield_now() {
         block_on_future("sched_yield", sim_core::task::yield_now());
     }
     me.yields.set(yields.saturating_add(1));
+}
+
+/// So many calls a thread may make in a row without time moving.
+const FREE_CALLS: u32 = 1_000;
+
+/// Counts a call. A thread that does nothing but call, and never waits, lets time pass: a microsecond a call.
+pub(crate) fn pay_for_call() {
+    let Some(me) = baton::me() else { return };
+    let calls = me.calls.get() + 1;
+    me.calls.set(calls);
+    if calls >= FREE_CALLS {
+        block_on_future("the time that its calls take", time::sleep(Duration::from_micros(FREE_CALLS.into())));
+    }
 }
 
 /// Now and then, by the seed, lets other threads run at a place where a real scheduler might.

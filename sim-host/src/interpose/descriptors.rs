@@ -22,7 +22,7 @@ fn is_output(descriptor: c_int) -> bool {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
+pub(super) unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
     if is_simulated(descriptor) {
         // SAFETY: read(2) demands a valid buffer.
         return answer(with(descriptor, |d| d.read(unsafe { part_mut(buffer, length) })));
@@ -35,7 +35,7 @@ unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, length: size_t
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+pub(super) unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
     if is_simulated(descriptor) {
         if hosted() {
             wait::may_yield();
@@ -103,7 +103,7 @@ pub(super) fn write_parts(description: &Description, parts: &[iovec]) -> Io<usiz
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn readv(descriptor: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn readv(descriptor: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     if is_simulated(descriptor) {
         // SAFETY: readv(2) demands valid vectors.
         return answer(with(descriptor, |d| read_parts(d, unsafe { vectors(parts, count) })));
@@ -113,7 +113,7 @@ unsafe extern "C" fn readv(descriptor: c_int, parts: *const iovec, count: c_int)
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn writev(descriptor: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn writev(descriptor: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     if is_simulated(descriptor) {
         if hosted() {
             wait::may_yield();
@@ -133,7 +133,7 @@ unsafe extern "C" fn writev(descriptor: c_int, parts: *const iovec, count: c_int
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn close(descriptor: c_int) -> c_int {
+pub(super) extern "C" fn close(descriptor: c_int) -> c_int {
     if is_simulated(descriptor) {
         return answer(close_simulated(descriptor).map(|()| 0)) as c_int;
     }
@@ -150,7 +150,7 @@ fn duplicate(descriptor: c_int, close_on_exec: bool) -> Io<c_int> {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn dup(descriptor: c_int) -> c_int {
+pub(super) extern "C" fn dup(descriptor: c_int) -> c_int {
     if is_simulated(descriptor) {
         return answer(duplicate(descriptor, false)) as c_int;
     }
@@ -159,7 +159,7 @@ extern "C" fn dup(descriptor: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn dup3(descriptor: c_int, onto: c_int, flags: c_int) -> c_int {
+pub(super) extern "C" fn dup3(descriptor: c_int, onto: c_int, flags: c_int) -> c_int {
     if is_simulated(descriptor) && is_simulated(onto) {
         let moved = lookup(descriptor).and_then(|description| {
             with_entry(onto, |entry| {
@@ -174,7 +174,7 @@ extern "C" fn dup3(descriptor: c_int, onto: c_int, flags: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn dup2(descriptor: c_int, onto: c_int) -> c_int {
+pub(super) extern "C" fn dup2(descriptor: c_int, onto: c_int) -> c_int {
     if descriptor == onto {
         return descriptor;
     }
@@ -183,7 +183,7 @@ extern "C" fn dup2(descriptor: c_int, onto: c_int) -> c_int {
 
 /// fcntl(2) is variadic in C; on Linux for x86-64 and AArch64 its third argument is passed as that of a plain function.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int {
+pub(super) unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int {
     if is_simulated(descriptor) {
         return answer(control(descriptor, command, argument)) as c_int;
     }
@@ -192,7 +192,7 @@ unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn fcntl64(descriptor: c_int, command: c_int, argument: usize) -> c_int {
+pub(super) unsafe extern "C" fn fcntl64(descriptor: c_int, command: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { fcntl(descriptor, command, argument) }
 }
@@ -213,15 +213,26 @@ fn control(descriptor: c_int, command: c_int, argument: usize) -> Io<c_int> {
         }),
         libc::F_GETFL => {
             let blocking = if description.nonblocking.get() { libc::O_NONBLOCK } else { 0 };
-            let access = description.object.as_file().map_or(libc::O_RDWR, |file| file.flags & !libc::O_CREAT);
+            let access = description.object.as_file().map_or(libc::O_RDWR, |file| {
+                file.flags.get() & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_CLOEXEC)
+            });
             Ok(access | blocking)
         }
         libc::F_SETFL => {
-            description.nonblocking.set(argument as c_int & libc::O_NONBLOCK != 0);
+            let flags = argument as c_int;
+            description.nonblocking.set(flags & libc::O_NONBLOCK != 0);
+            if let Some(file) = description.object.as_file() {
+                let may_change = libc::O_APPEND | libc::O_DIRECT;
+                file.flags.set(file.flags.get() & !may_change | flags & may_change);
+                if let Ok(disk) = file.disk() {
+                    let direct = flags & libc::O_DIRECT != 0;
+                    crate::hosting::file::told(disk.set_mode(flags & libc::O_APPEND != 0, direct))?;
+                }
+            }
             Ok(0)
         }
         libc::F_GETLK | libc::F_SETLK | libc::F_SETLKW | libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => {
-            super::files::lock(&description, descriptor, command, argument as *mut libc::flock)
+            super::files::lock(&description, command, argument as *mut libc::flock)
         }
         _ => Err(libc::EINVAL),
     }
@@ -229,7 +240,7 @@ fn control(descriptor: c_int, command: c_int, argument: usize) -> Io<c_int> {
 
 /// ioctl(2), variadic as fcntl(2).
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ioctl(descriptor: c_int, request: c_ulong, argument: usize) -> c_int {
+pub(super) unsafe extern "C" fn ioctl(descriptor: c_int, request: c_ulong, argument: usize) -> c_int {
     if is_simulated(descriptor) {
         let done = lookup(descriptor).and_then(|description| match request {
             libc::FIONBIO => {
@@ -256,7 +267,7 @@ unsafe extern "C" fn ioctl(descriptor: c_int, request: c_ulong, argument: usize)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn isatty(descriptor: c_int) -> c_int {
+pub(super) extern "C" fn isatty(descriptor: c_int) -> c_int {
     if hosted() || is_simulated(descriptor) {
         return answer(Err::<c_int, c_int>(libc::ENOTTY)) as c_int + 1;
     }
@@ -267,7 +278,7 @@ extern "C" fn isatty(descriptor: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pipe2(ends: *mut c_int, flags: c_int) -> c_int {
+pub(super) unsafe extern "C" fn pipe2(ends: *mut c_int, flags: c_int) -> c_int {
     if hosted() {
         let (reader, writer) = pipe::pipe();
         let ends = ends.cast::<[c_int; 2]>();
@@ -284,13 +295,13 @@ unsafe extern "C" fn pipe2(ends: *mut c_int, flags: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pipe(ends: *mut c_int) -> c_int {
+pub(super) unsafe extern "C" fn pipe(ends: *mut c_int) -> c_int {
     // SAFETY: the caller's argument, handed on unchanged.
     unsafe { pipe2(ends, 0) }
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn eventfd(count: libc::c_uint, flags: c_int) -> c_int {
+pub(super) extern "C" fn eventfd(count: libc::c_uint, flags: c_int) -> c_int {
     if hosted() {
         let counter = pipe::Counter::new(u64::from(count), flags & libc::EFD_SEMAPHORE != 0);
         let description = Description::new(counter);
@@ -304,7 +315,7 @@ extern "C" fn eventfd(count: libc::c_uint, flags: c_int) -> c_int {
 macro_rules! at_offset {
     ($($function:ident $number:ident $pointer:ty, $turn:ident, $method:ident;)*) => {$(
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $function(descriptor: c_int, buffer: $pointer, length: size_t, offset: off_t) -> ssize_t {
+        pub(super) unsafe extern "C" fn $function(descriptor: c_int, buffer: $pointer, length: size_t, offset: off_t) -> ssize_t {
             if is_simulated(descriptor) {
                 return answer(with(descriptor, |d| {
                     let file = d.object.as_file().ok_or(libc::ESPIPE)?;

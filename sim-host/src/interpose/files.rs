@@ -1,20 +1,24 @@
-//! Files, directories and their names.
+//! Open files: opening, sizes, syncs, locks, mappings.
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_uint};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use sim_core::ambient as world;
+use sim_disk::posix::{Allocate, LockOwner, RangeLock};
 
 use super::answer;
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
-use crate::hosting::{file, node};
+use crate::hosting::device::{existing, hosts};
+use crate::hosting::file::{self, OpenFile};
+use crate::hosting::{memory, node, wait};
 use crate::syscall::call;
 
 /// # Safety
 /// `path` must end in a zero byte.
-unsafe fn path_of<'a>(path: *const c_char) -> &'a Path {
+pub(super) unsafe fn path_of<'a>(path: *const c_char) -> &'a Path {
     // SAFETY: the caller's promise.
     Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
 }
@@ -54,7 +58,10 @@ fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) ->
         // SAFETY: open(2) demands a string that ends in a zero byte.
         let given = unsafe { path_of(path) };
         if !node::is_real(given) {
-            return answer(open_simulated(directory, given, flags)) as c_int;
+            return answer(open_simulated(directory, given, flags, mode)) as c_int;
+        }
+        if flags & libc::O_ACCMODE != libc::O_RDONLY {
+            return answer(Err::<c_int, _>(libc::EROFS)) as c_int;
         }
     }
     if is_random_file(path) {
@@ -64,66 +71,260 @@ fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) ->
     unsafe { call(libc::SYS_openat, [directory as usize, path as usize, flags as usize, mode as usize, 0, 0]) as c_int }
 }
 
-fn open_simulated(directory: c_int, path: &Path, flags: c_int) -> Io<c_int> {
+fn open_simulated(directory: c_int, path: &Path, flags: c_int, mode: c_uint) -> Io<c_int> {
+    wait::leave_if_dead();
     let path = beside(directory, path)?;
-    let description = Description::new(file::open(&path, flags)?);
+    let description = Description::new(file::open(&path, flags, mode)?);
+    wait::leave_if_dead();
     Ok(install(description, flags & libc::O_CLOEXEC != 0))
 }
 
 /// A path that is relative to an open directory.
-fn beside(directory: c_int, path: &Path) -> Io<std::path::PathBuf> {
+pub(super) fn beside(directory: c_int, path: &Path) -> Io<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(libc::ENOENT);
+    }
     if directory == libc::AT_FDCWD || path.is_absolute() {
         return Ok(path.to_path_buf());
     }
-    let description = lookup(directory)?;
-    let directory = description.object.as_file().ok_or(libc::ENOTDIR)?;
-    Ok(directory.path.join(path))
+    with_file(directory, |file| Ok(file.path.join(path)))
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    open_at(libc::AT_FDCWD, path, flags, mode)
+/// Does something with the open file that a descriptor stands for.
+pub(super) fn with_file<R>(descriptor: c_int, f: impl FnOnce(&OpenFile) -> Io<R>) -> Io<R> {
+    let description = lookup(descriptor)?;
+    let result = f(description.object.as_file().ok_or(libc::EINVAL)?);
+    wait::leave_if_dead();
+    result
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn open64(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    open_at(libc::AT_FDCWD, path, flags, mode)
+macro_rules! opens {
+    ($($open:ident $openat:ident $creat:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
+            open_at(libc::AT_FDCWD, path, flags, mode)
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $openat(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
+            open_at(directory, path, flags, mode)
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $creat(path: *const c_char, mode: c_uint) -> c_int {
+            open_at(libc::AT_FDCWD, path, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, mode)
+        }
+    )*};
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn openat(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    open_at(directory, path, flags, mode)
+opens! {
+    open openat creat;
+    open64 openat64 creat64;
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn openat64(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    open_at(directory, path, flags, mode)
+/// Functions of an open file that answer with a number, and their real calls.
+macro_rules! of_a_file {
+    ($($function:ident($($argument:ident: $type:ty),*) -> $result:ty, $number:ident, $act:expr;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $function(descriptor: c_int, $($argument: $type),*) -> $result {
+            if is_simulated(descriptor) {
+                let act: fn(&OpenFile, $($type),*) -> Io<$result> = $act;
+                return answer(with_file(descriptor, |file| act(file, $($argument),*))) as $result;
+            }
+            let mut args = [0usize; 6];
+            args.iter_mut().zip([descriptor as usize, $($argument as usize),*]).for_each(|(to, from)| *to = from);
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::$number, args) as $result }
+        }
+    )*};
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn lseek64(descriptor: c_int, offset: i64, whence: c_int) -> i64 {
-    if is_simulated(descriptor) {
-        let moved = lookup(descriptor).and_then(|description| {
-            let file = description.object.as_file().ok_or(libc::ESPIPE)?;
-            file.seek(offset, whence)
-        });
-        return answer(moved) as i64;
-    }
-    // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_lseek, [descriptor as usize, offset as usize, whence as usize, 0, 0, 0]) as i64 }
+fn set_size(file: &OpenFile, size: i64) -> Io<c_int> {
+    let size = u64::try_from(size).map_err(|_| libc::EINVAL)?;
+    file::told(file.disk()?.set_len(size)).map(|()| 0)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn lseek(descriptor: c_int, offset: i64, whence: c_int) -> i64 {
-    lseek64(descriptor, offset, whence)
+fn sync(file: &OpenFile) -> Io<c_int> {
+    file.sync().map(|()| 0)
+}
+
+fn allocate(file: &OpenFile, mode: c_int, from: i64, length: i64) -> Io<c_int> {
+    let how = match mode {
+        0 => Allocate::Grow,
+        libc::FALLOC_FL_KEEP_SIZE => Allocate::KeepSize,
+        _ if mode == libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE => Allocate::PunchHole,
+        _ => return Err(libc::EOPNOTSUPP),
+    };
+    let (Ok(from), Ok(length)) = (u64::try_from(from), u64::try_from(length)) else { return Err(libc::EINVAL) };
+    file::told(file.disk()?.allocate(how, from, length)).map(|()| 0)
+}
+
+of_a_file! {
+    lseek64(offset: i64, whence: c_int) -> i64, SYS_lseek, |file, offset, whence| file.seek(offset, whence).map(|at| at as i64);
+    lseek(offset: i64, whence: c_int) -> i64, SYS_lseek, |file, offset, whence| file.seek(offset, whence).map(|at| at as i64);
+    ftruncate(size: i64) -> c_int, SYS_ftruncate, set_size;
+    ftruncate64(size: i64) -> c_int, SYS_ftruncate, set_size;
+    fsync() -> c_int, SYS_fsync, sync;
+    fdatasync() -> c_int, SYS_fdatasync, sync;
+    syncfs() -> c_int, SYS_syncfs, |file| file::told(file.disk()?.sync_volume()).map(|()| 0);
+    fallocate(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
+    fallocate64(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
+    sync_file_range(_from: i64, _length: i64, _flags: c_uint) -> c_int, SYS_sync_file_range,
+        |file, _, _, _| file::told(file.disk()?.sync_range()).map(|()| 0);
+    flock(operation: c_int) -> c_int, SYS_flock, flock_simulated;
+    fchown(_user: c_uint, _group: c_uint) -> c_int, SYS_fchown, |_, _, _| Ok(0);
+    fchmod(mode: c_uint) -> c_int, SYS_fchmod, |file, mode| file::told(file.disk()?.set_permissions(mode)).map(|()| 0);
+    fchdir() -> c_int, SYS_fchdir, |file| {
+        let path = file.path.clone();
+        hosts().with_process(|state| state.directory = path);
+        Ok(0)
+    };
+}
+
+macro_rules! advises {
+    ($($function:ident)*) => {$(
+        /// Advice about caches, which changes nothing that a program can see.
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $function(descriptor: c_int, from: i64, length: i64, advice: c_int) -> c_int {
+            if is_simulated(descriptor) {
+                return 0;
+            }
+            let args = [descriptor as usize, from as usize, length as usize, advice as usize, 0, 0];
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::SYS_fadvise64, args) as c_int }
+        }
+    )*};
+}
+
+advises!(posix_fadvise posix_fadvise64);
+
+macro_rules! reserves {
+    ($($function:ident)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) extern "C" fn $function(descriptor: c_int, from: i64, length: i64) -> c_int {
+            if is_simulated(descriptor) {
+                return super::code(with_file(descriptor, |file| allocate(file, 0, from, length).map(drop)));
+            }
+            // SAFETY: the caller's arguments, handed on unchanged. The error is returned, not put into errno.
+            let args = [descriptor as usize, 0, from as usize, length as usize, 0, 0];
+            // SAFETY: as above.
+            -unsafe { crate::syscall::raw(libc::SYS_fallocate, args) } as c_int
+        }
+    )*};
+}
+
+reserves!(posix_fallocate posix_fallocate64);
+
+fn flock_simulated(file: &OpenFile, operation: c_int) -> Io<c_int> {
+    let disk = file.disk()?;
+    let exclusive = operation & libc::LOCK_EX != 0;
+    let done = match operation {
+        _ if operation & libc::LOCK_UN != 0 => disk.funlock(),
+        _ if operation & libc::LOCK_NB != 0 => disk.try_flock(exclusive),
+        _ => wait::block_on_future("a lock on a file", disk.flock(exclusive)),
+    };
+    file::told(done).map(|()| 0)
 }
 
 /// fcntl(2) with a record lock.
-pub(super) fn lock(
-    _description: &Description,
-    _descriptor: c_int,
-    _command: c_int,
-    _lock: *mut libc::flock,
-) -> Io<c_int> {
-    Ok(0)
+pub(super) fn lock(description: &Description, command: c_int, lock: *mut libc::flock) -> Io<c_int> {
+    let file = description.object.as_file().ok_or(libc::EBADF)?;
+    let disk = file.disk()?;
+    // SAFETY: fcntl(2) demands a valid lock.
+    let lock = unsafe { &mut *lock };
+    let base = match c_int::from(lock.l_whence) {
+        libc::SEEK_SET => 0,
+        libc::SEEK_END => file.status()?.size,
+        _ => file.seek(0, libc::SEEK_CUR)?,
+    };
+    let start = base.checked_add_signed(lock.l_start).ok_or(libc::EINVAL)?;
+    let end = if lock.l_len == 0 { u64::MAX } else { start.saturating_add(lock.l_len.unsigned_abs()) };
+    let range = RangeLock { start, end, exclusive: c_int::from(lock.l_type) == libc::F_WRLCK };
+    let of_process = matches!(command, libc::F_GETLK | libc::F_SETLK | libc::F_SETLKW);
+    let owner = if of_process { LockOwner::Process } else { LockOwner::Description };
+    let done = match command {
+        libc::F_GETLK | libc::F_OFD_GETLK => {
+            let found = file::told(disk.conflicting_lock(owner, range))?;
+            lock.l_type = libc::F_UNLCK as i16;
+            if let Some(found) = found {
+                lock.l_type = if found.exclusive { libc::F_WRLCK } else { libc::F_RDLCK } as i16;
+                lock.l_whence = libc::SEEK_SET as i16;
+                lock.l_start = found.start as i64;
+                lock.l_len = if found.end == u64::MAX { 0 } else { (found.end - found.start) as i64 };
+            }
+            return Ok(0);
+        }
+        _ if c_int::from(lock.l_type) == libc::F_UNLCK => disk.unlock(owner, start, end),
+        libc::F_SETLK | libc::F_OFD_SETLK => disk.try_lock(owner, range),
+        _ => wait::block_on_future("a lock on a file", disk.lock(owner, range)),
+    };
+    file::told(done).map(|()| 0)
+}
+
+macro_rules! maps {
+    ($($function:ident)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $function(
+            address: *mut c_void,
+            length: usize,
+            protection: c_int,
+            flags: c_int,
+            descriptor: c_int,
+            offset: i64,
+        ) -> *mut c_void {
+            if flags & libc::MAP_ANONYMOUS == 0 && is_simulated(descriptor) {
+                let request =
+                    memory::Request { address: address as usize, length, protection, flags, offset: offset as u64 };
+                let mapped = lookup(descriptor).and_then(|description: Rc<Description>| {
+                    hosts().mappings.map(&description, &request)
+                });
+                // MAP_FAILED is -1, which is what an error is answered with.
+                return answer(mapped) as *mut c_void;
+            }
+            let args = [address as usize, length, protection as usize, flags as usize, descriptor as usize, offset as usize];
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::SYS_mmap, args) as *mut c_void }
+        }
+    )*};
+}
+
+maps!(mmap mmap64);
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
+    if hosted() && existing().is_some_and(|hosts| hosts.mappings.unmap(address as usize)) {
+        return 0;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_munmap, [address as usize, length, 0, 0, 0, 0]) as c_int }
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn msync(address: *mut c_void, length: usize, flags: c_int) -> c_int {
+    if hosted() {
+        return answer(hosts().mappings.sync(address as usize, length).map(|()| 0)) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_msync, [address as usize, length, flags as usize, 0, 0, 0]) as c_int }
+}
+
+/// Copies within the kernel, which a program does by hand where there are none.
+macro_rules! copies_not {
+    ($($function:ident $number:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $function(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+            if hosted() {
+                return answer(Err::<isize, _>(libc::ENOSYS));
+            }
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::$number, [a, b, c, d, e, f]) }
+        }
+    )*};
+}
+
+copies_not! {
+    copy_file_range SYS_copy_file_range;
+    sendfile SYS_sendfile;
+    sendfile64 SYS_sendfile;
+    splice SYS_splice;
 }

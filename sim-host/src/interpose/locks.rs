@@ -11,7 +11,7 @@ use libc::{clockid_t, pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthrea
 use sim_core::ambient as world;
 
 use super::{code, duration_of};
-use crate::hosting::baton::hosted;
+use crate::hosting::baton::{self, hosted};
 use crate::hosting::descriptor::Io;
 use crate::hosting::device::hosts;
 use crate::hosting::real::forward;
@@ -25,7 +25,10 @@ const ALL: u32 = u32::MAX;
 fn wait_at(what: &'static str, address: usize, bits: u32, limit: Option<Duration>) -> Io<()> {
     let hosts = hosts();
     let waiter = hosts.queues.join(address, bits);
+    let pin = |pinned| baton::me().into_iter().for_each(|me| me.pinned.set(pinned));
+    pin(baton::is_own_memory(address));
     let woken = wait::block_for(what, limit, |waker| waiter.poll(waker));
+    pin(false);
     if woken.is_none() && hosts.queues.part(address, &waiter) {
         return Err(libc::ETIMEDOUT);
     }

@@ -11,20 +11,24 @@
 //! | `threads` | pthreads |
 //! | `locks` | futexes, and the locks of C that are made of them |
 //! | `descriptors`, `ready`, `sockets`, `files` | descriptors |
+//! | `names`, `directories`, `status` | names of files, what is in directories, what stat tells |
 //! | `resolver` | names of hosts |
 //! | `process` | environment, exit, signals, other processes |
 //! | `numbers` | `syscall(2)` |
 
 mod ambient;
 mod descriptors;
+mod directories;
 mod files;
 mod locks;
+mod names;
 mod numbers;
 mod process;
 mod ready;
 mod resolver;
 mod sleeps;
 mod sockets;
+mod status;
 mod threads;
 
 use std::ffi::{c_int, c_void};
@@ -34,6 +38,8 @@ use libc::{size_t, timespec};
 
 use crate::hosting::descriptor::Io;
 use crate::syscall::set_errno;
+
+pub(crate) use numbers::answer_call;
 
 /// What a C function returns: the result, or -1 with `errno` set.
 fn answer<T: TryInto<isize>>(result: Io<T>) -> isize {

@@ -21,7 +21,7 @@ unsafe fn os<'a>(text: *const c_char) -> &'a OsStr {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn getenv(name: *const c_char) -> *mut c_char {
+pub(super) unsafe extern "C" fn getenv(name: *const c_char) -> *mut c_char {
     if hosted() {
         // SAFETY: getenv(3) demands a string that ends in a zero byte.
         let name = unsafe { CStr::from_ptr(name) };
@@ -31,7 +31,7 @@ unsafe extern "C" fn getenv(name: *const c_char) -> *mut c_char {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int {
+pub(super) unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int {
     if hosted() {
         // SAFETY: setenv(3) demands strings that end in zero bytes.
         let (name, value) = unsafe { (os(name), os(value)) };
@@ -46,7 +46,7 @@ unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
+pub(super) unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
     if hosted() {
         // SAFETY: unsetenv(3) demands a string that ends in a zero byte.
         environment::with(|variables| variables.remove(unsafe { os(name) }));
@@ -56,7 +56,7 @@ unsafe extern "C" fn unsetenv(name: *const c_char) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn clearenv() -> c_int {
+pub(super) extern "C" fn clearenv() -> c_int {
     if hosted() {
         environment::with(environment::Variables::clear);
         return 0;
@@ -65,7 +65,7 @@ extern "C" fn clearenv() -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn chdir(path: *const c_char) -> c_int {
+pub(super) unsafe extern "C" fn chdir(path: *const c_char) -> c_int {
     if hosted() {
         // SAFETY: chdir(2) demands a string that ends in a zero byte.
         let path = file::absolute(Path::new(unsafe { os(path) }));
@@ -81,7 +81,7 @@ unsafe extern "C" fn chdir(path: *const c_char) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn getcwd(out: *mut c_char, length: size_t) -> *mut c_char {
+pub(super) unsafe extern "C" fn getcwd(out: *mut c_char, length: size_t) -> *mut c_char {
     if !hosted() {
         return forward!(c"getcwd" as fn(*mut c_char, size_t) -> usize, out, length) as *mut c_char;
     }
@@ -117,7 +117,7 @@ fn exit_with(code: c_int) -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn exit(code: c_int) -> ! {
+pub(super) extern "C" fn exit(code: c_int) -> ! {
     if hosted() {
         exit_with(code);
     }
@@ -126,7 +126,7 @@ extern "C" fn exit(code: c_int) -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _exit(code: c_int) -> ! {
+pub(super) extern "C" fn _exit(code: c_int) -> ! {
     if hosted() {
         exit_with(code);
     }
@@ -137,7 +137,7 @@ extern "C" fn _exit(code: c_int) -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn abort() -> ! {
+pub(super) extern "C" fn abort() -> ! {
     if hosted() && me().is_some() {
         end("abort", Err("it aborted".to_string()));
     }
@@ -146,7 +146,7 @@ extern "C" fn abort() -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn raise(signal: c_int) -> c_int {
+pub(super) extern "C" fn raise(signal: c_int) -> c_int {
     if hosted() {
         signals::raise(signal);
         return 0;
@@ -155,7 +155,7 @@ extern "C" fn raise(signal: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
+pub(super) extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
     if hosted() {
         if process != ambient::getpid() && process != 0 {
             return answer(Err::<i32, _>(libc::ESRCH)) as c_int;
@@ -170,7 +170,11 @@ extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+pub(super) unsafe extern "C" fn sigaction(
+    signal: c_int,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> c_int {
     // What the processor raises (SIGSEGV and its like) is the real kernel's to tell.
     let of_the_processor = matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGSYS);
     if hosted() && !of_the_processor {
@@ -187,7 +191,7 @@ unsafe extern "C" fn sigaction(signal: c_int, new: *const libc::sigaction, old: 
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
+pub(super) unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
     // SAFETY: an all-zero action is the default one.
     let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     new.sa_sigaction = handler;
@@ -202,13 +206,17 @@ unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_t) -> libc:
 const PROCESS_ADVICE: &str = "start a node of the simulation in place of a process";
 
 #[unsafe(no_mangle)]
-extern "C" fn fork() -> pid_t {
+pub(super) extern "C" fn fork() -> pid_t {
     leak::found("a real process (fork)", PROCESS_ADVICE);
     forward!(c"fork" as fn() -> pid_t,)
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn execve(path: *const c_char, arguments: *const c_void, environment: *const c_void) -> c_int {
+pub(super) unsafe extern "C" fn execve(
+    path: *const c_char,
+    arguments: *const c_void,
+    environment: *const c_void,
+) -> c_int {
     leak::found("a real process (execve)", PROCESS_ADVICE);
     forward!(c"execve" as fn(*const c_char, *const c_void, *const c_void) -> c_int, path, arguments, environment)
 }
@@ -218,7 +226,7 @@ type Pointer = *const c_void;
 macro_rules! spawns {
     ($($function:ident $name:literal),*) => {$(
         #[unsafe(no_mangle)]
-        extern "C" fn $function(
+        pub(super) extern "C" fn $function(
             process: *mut c_void,
             path: Pointer,
             actions: Pointer,

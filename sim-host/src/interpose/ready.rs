@@ -16,7 +16,7 @@ const RUNTIME_ADVICE: &str = "the simulation is the runtime: spawn with sim::spa
                               program with node(..).host(..)";
 
 #[unsafe(no_mangle)]
-extern "C" fn epoll_create1(flags: c_int) -> c_int {
+pub(super) extern "C" fn epoll_create1(flags: c_int) -> c_int {
     if hosted() {
         return install(Description::new(Epoll::default()), flags & libc::EPOLL_CLOEXEC != 0);
     }
@@ -26,12 +26,17 @@ extern "C" fn epoll_create1(flags: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn epoll_create(_size: c_int) -> c_int {
+pub(super) extern "C" fn epoll_create(_size: c_int) -> c_int {
     epoll_create1(0)
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_ctl(watch: c_int, operation: c_int, descriptor: c_int, event: *mut epoll_event) -> c_int {
+pub(super) unsafe extern "C" fn epoll_ctl(
+    watch: c_int,
+    operation: c_int,
+    descriptor: c_int,
+    event: *mut epoll_event,
+) -> c_int {
     if is_simulated(watch) {
         // SAFETY: epoll_ctl(2) demands an event that is valid or null; it may be packed.
         let event = (!event.is_null()).then(|| unsafe { event.read_unaligned() });
@@ -62,7 +67,12 @@ unsafe fn wait(watch: c_int, events: *mut epoll_event, most: c_int, limit: Optio
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_wait(watch: c_int, events: *mut epoll_event, most: c_int, timeout: c_int) -> c_int {
+pub(super) unsafe extern "C" fn epoll_wait(
+    watch: c_int,
+    events: *mut epoll_event,
+    most: c_int,
+    timeout: c_int,
+) -> c_int {
     if is_simulated(watch) {
         // SAFETY: epoll_wait(2) demands room for so many events.
         return unsafe { wait(watch, events, most, millis(timeout)) };
@@ -73,7 +83,7 @@ unsafe extern "C" fn epoll_wait(watch: c_int, events: *mut epoll_event, most: c_
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_pwait(
+pub(super) unsafe extern "C" fn epoll_pwait(
     watch: c_int,
     events: *mut epoll_event,
     most: c_int,
@@ -90,7 +100,7 @@ unsafe extern "C" fn epoll_pwait(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_pwait2(
+pub(super) unsafe extern "C" fn epoll_pwait2(
     watch: c_int,
     events: *mut epoll_event,
     most: c_int,
@@ -114,7 +124,7 @@ unsafe fn entries<'a>(list: *mut pollfd, count: nfds_t) -> &'a mut [pollfd] {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+pub(super) unsafe extern "C" fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
     if hosted() {
         // SAFETY: poll(2) demands so many valid entries.
         return epoll::poll(unsafe { entries(list, count) }, millis(timeout)) as c_int;
@@ -127,7 +137,12 @@ unsafe extern "C" fn poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ppoll(list: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int {
+pub(super) unsafe extern "C" fn ppoll(
+    list: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
     if hosted() {
         // SAFETY: ppoll(2) demands so many valid entries, and a time that is valid or null.
         return epoll::poll(unsafe { entries(list, count) }, unsafe { duration_of(timeout) }) as c_int;
@@ -178,7 +193,7 @@ fn select_simulated(count: c_int, sets: [Set; 3], limit: Option<Duration>) -> c_
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn select(
+pub(super) unsafe extern "C" fn select(
     count: c_int,
     read: *mut c_void,
     write: *mut c_void,
@@ -203,7 +218,7 @@ unsafe extern "C" fn select(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pselect(
+pub(super) unsafe extern "C" fn pselect(
     count: c_int,
     read: *mut c_void,
     write: *mut c_void,

@@ -13,7 +13,7 @@ use crate::leak;
 use crate::syscall::{call, raw};
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn nanosleep(duration: *const timespec, left: *mut timespec) -> c_int {
+pub(super) unsafe extern "C" fn nanosleep(duration: *const timespec, left: *mut timespec) -> c_int {
     if hosted() {
         // SAFETY: nanosleep(2) demands a valid duration.
         let Some(duration) = (unsafe { duration_of(duration) }) else {
@@ -28,7 +28,7 @@ unsafe extern "C" fn nanosleep(duration: *const timespec, left: *mut timespec) -
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn clock_nanosleep(
+pub(super) unsafe extern "C" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     duration: *const timespec,
@@ -58,18 +58,18 @@ fn sleep_for(duration: Duration) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn usleep(micros: c_uint) -> c_int {
+pub(super) extern "C" fn usleep(micros: c_uint) -> c_int {
     sleep_for(Duration::from_micros(micros.into()))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sleep(seconds: c_uint) -> c_uint {
+pub(super) extern "C" fn sleep(seconds: c_uint) -> c_uint {
     sleep_for(Duration::from_secs(seconds.into()));
     0
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sched_yield() -> c_int {
+pub(super) extern "C" fn sched_yield() -> c_int {
     if hosted() {
         wait::yield_now();
         return 0;

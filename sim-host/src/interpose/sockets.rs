@@ -131,7 +131,7 @@ fn make(domain: c_int, kind: c_int) -> Io<Rc<Description>> {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+pub(super) extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     if hosted() {
         return answer(make(domain, kind).map(|description| install_socket(description, kind))) as c_int;
     }
@@ -141,7 +141,7 @@ extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, ends: *mut c_int) -> c_int {
+pub(super) unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, ends: *mut c_int) -> c_int {
     if hosted() {
         if domain != libc::AF_UNIX || kind & KIND != libc::SOCK_STREAM {
             return answer(Err::<c_int, c_int>(libc::EOPNOTSUPP)) as c_int;
@@ -158,7 +158,7 @@ unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, end
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn bind(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+pub(super) unsafe extern "C" fn bind(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     if is_simulated(descriptor) {
         // SAFETY: bind(2) demands a valid address.
         let done = with(descriptor, |_, socket| socket.bind(unsafe { address_from(address, length)? }));
@@ -169,7 +169,7 @@ unsafe extern "C" fn bind(descriptor: c_int, address: *const sockaddr, length: s
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn listen(descriptor: c_int, backlog: c_int) -> c_int {
+pub(super) extern "C" fn listen(descriptor: c_int, backlog: c_int) -> c_int {
     if is_simulated(descriptor) {
         return answer(with(descriptor, |_, socket| socket.listen()).map(|()| 0)) as c_int;
     }
@@ -182,7 +182,12 @@ fn as_socket(object: &dyn crate::hosting::descriptor::Object) -> Io<&dyn Socket>
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept4(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int {
+pub(super) unsafe extern "C" fn accept4(
+    descriptor: c_int,
+    address: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
     if is_simulated(descriptor) {
         let accepted = with(descriptor, |description, _| {
             let limit = description.receive_timeout.get();
@@ -200,13 +205,13 @@ unsafe extern "C" fn accept4(descriptor: c_int, address: *mut sockaddr, length: 
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn accept(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+pub(super) unsafe extern "C" fn accept(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { accept4(descriptor, address, length, 0) }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn connect(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+pub(super) unsafe extern "C" fn connect(descriptor: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     if is_simulated(descriptor) {
         let done = with(descriptor, |description, _| {
             // SAFETY: connect(2) demands a valid address.
@@ -225,7 +230,7 @@ unsafe extern "C" fn connect(descriptor: c_int, address: *const sockaddr, length
 macro_rules! tells_address {
     ($($function:ident $method:ident $number:ident;)*) => {$(
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $function(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
+        pub(super) unsafe extern "C" fn $function(descriptor: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int {
             if is_simulated(descriptor) {
                 let told = with(descriptor, |_, socket| socket.$method());
                 // SAFETY: getsockname(2) and getpeername(2) demand room for an address.
@@ -243,7 +248,7 @@ tells_address! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
+pub(super) extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
     if is_simulated(descriptor) {
         let (read, write) = (how != libc::SHUT_WR, how != libc::SHUT_RD);
         let done = with(descriptor, |description, socket| {
@@ -281,7 +286,7 @@ fn option_of(description: &Description, socket: &dyn Socket, level: c_int, name:
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn getsockopt(
+pub(super) unsafe extern "C" fn getsockopt(
     descriptor: c_int,
     level: c_int,
     name: c_int,
@@ -306,7 +311,7 @@ unsafe extern "C" fn getsockopt(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn setsockopt(
+pub(super) unsafe extern "C" fn setsockopt(
     descriptor: c_int,
     level: c_int,
     name: c_int,
@@ -360,7 +365,7 @@ fn send(description: &Description, flags: c_int, bytes: &[u8], to: Option<&Addre
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvfrom(
+pub(super) unsafe extern "C" fn recvfrom(
     descriptor: c_int,
     buffer: *mut c_void,
     length: size_t,
@@ -386,13 +391,13 @@ unsafe extern "C" fn recvfrom(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recv(descriptor: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn recv(descriptor: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { recvfrom(descriptor, buffer, length, flags, std::ptr::null_mut(), std::ptr::null_mut()) }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendto(
+pub(super) unsafe extern "C" fn sendto(
     descriptor: c_int,
     buffer: *const c_void,
     length: size_t,
@@ -418,13 +423,18 @@ unsafe extern "C" fn sendto(
 }
 
 #[unsafe(export_name = "send")]
-unsafe extern "C" fn send_plain(descriptor: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn send_plain(
+    descriptor: c_int,
+    buffer: *const c_void,
+    length: size_t,
+    flags: c_int,
+) -> ssize_t {
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { sendto(descriptor, buffer, length, flags, std::ptr::null(), 0) }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     if is_simulated(descriptor) {
         return answer(with(descriptor, |description, socket| {
             // SAFETY: sendmsg(2) demands a valid message.
@@ -451,7 +461,7 @@ unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghdr, flags: c
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+pub(super) unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     if is_simulated(descriptor) {
         return answer(with(descriptor, |description, socket| {
             // SAFETY: recvmsg(2) demands a valid message.

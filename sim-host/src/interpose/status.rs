@@ -1,0 +1,235 @@
+//! What stat(2) and its many twins tell.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use super::answer;
+use super::files::{beside, path_of};
+use crate::hosting::baton::hosted;
+use crate::hosting::descriptor::{Io, is_simulated, lookup};
+use crate::hosting::file::{Status, status};
+use crate::hosting::node::is_real;
+use crate::hosting::wait;
+use crate::syscall::call;
+
+/// The device that a volume is on: one for each machine, and for each life of its process. SQLite keeps what it knows of
+/// locks in a static, by device and inode, and a process that was killed leaves it there.
+fn device() -> u64 {
+    let process = sim_core::device::process("stat");
+    libc::makedev(8 + process.incarnation.0, process.node.0)
+}
+
+fn stat_of(found: &Status) -> libc::stat64 {
+    // SAFETY: an all-zero stat is one that says nothing.
+    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
+    (stat.st_dev, stat.st_ino, stat.st_mode) = (device(), found.inode, found.mode);
+    (stat.st_nlink, stat.st_size, stat.st_blocks) = (found.links as _, found.size as i64, found.blocks as i64);
+    stat.st_blksize = 4096;
+    let parts = |ns: u64| ((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as i64);
+    (stat.st_atime, stat.st_atime_nsec) = parts(found.times[0]);
+    (stat.st_mtime, stat.st_mtime_nsec) = parts(found.times[1]);
+    (stat.st_ctime, stat.st_ctime_nsec) = parts(found.times[2]);
+    stat
+}
+
+/// Of a descriptor, whatever it stands for.
+fn status_of(descriptor: c_int) -> Io<Status> {
+    if (0..=2).contains(&descriptor) {
+        return Ok(Status::plain(libc::S_IFIFO | 0o600, 0));
+    }
+    let description = lookup(descriptor)?;
+    match (description.object.as_file(), description.object.as_socket()) {
+        (Some(file), _) => file.status(),
+        (None, Some(_)) => Ok(Status::plain(libc::S_IFSOCK | 0o777, 0)),
+        (None, None) => Ok(Status::plain(libc::S_IFIFO | 0o600, 0)),
+    }
+}
+
+/// Of a path beside a directory, or of the directory itself where the path is empty and that is asked for.
+///
+/// # Safety
+/// `path` must end in a zero byte.
+unsafe fn status_at(directory: c_int, path: *const c_char, flags: c_int) -> Io<Status> {
+    wait::leave_if_dead();
+    // SAFETY: the caller's promise.
+    let path = unsafe { path_of(path) };
+    if path.as_os_str().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        return status_of(directory);
+    }
+    let found = beside(directory, path).and_then(|path| status(&path, flags & libc::AT_SYMLINK_NOFOLLOW == 0));
+    wait::leave_if_dead();
+    found
+}
+
+/// Whether the simulation answers for a path.
+///
+/// # Safety
+/// `path` must be null or end in a zero byte.
+unsafe fn is_ours(path: *const c_char) -> bool {
+    // SAFETY: the caller's promise.
+    hosted() && !path.is_null() && !is_real(unsafe { path_of(path) })
+}
+
+macro_rules! stats {
+    ($($stat:ident $lstat:ident $fstat:ident $fstatat:ident $type:ty;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $fstatat(directory: c_int, path: *const c_char, out: *mut $type, flags: c_int) -> c_int {
+            // SAFETY: stat(2) demands a string that ends in a zero byte, and room for the answer.
+            unsafe {
+                if is_ours(path) || is_simulated(directory) {
+                    return answer(status_at(directory, path, flags).map(|found| {
+                        out.cast::<libc::stat64>().write(stat_of(&found));
+                        0
+                    })) as c_int;
+                }
+                let args = [directory as usize, path as usize, out as usize, flags as usize, 0, 0];
+                call(libc::SYS_newfstatat, args) as c_int
+            }
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $stat(path: *const c_char, out: *mut $type) -> c_int {
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { $fstatat(libc::AT_FDCWD, path, out, 0) }
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $lstat(path: *const c_char, out: *mut $type) -> c_int {
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { $fstatat(libc::AT_FDCWD, path, out, libc::AT_SYMLINK_NOFOLLOW) }
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $fstat(descriptor: c_int, out: *mut $type) -> c_int {
+            if is_simulated(descriptor) || (hosted() && (0..=2).contains(&descriptor)) {
+                return answer(status_of(descriptor).map(|found| {
+                    // SAFETY: fstat(2) demands room for the answer.
+                    unsafe { out.cast::<libc::stat64>().write(stat_of(&found)) };
+                    0
+                })) as c_int;
+            }
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { call(libc::SYS_fstat, [descriptor as usize, out as usize, 0, 0, 0, 0]) as c_int }
+        }
+    )*};
+}
+
+stats! {
+    stat lstat fstat fstatat libc::stat;
+    stat64 lstat64 fstat64 fstatat64 libc::stat64;
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn statx(
+    directory: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mask: c_uint,
+    out: *mut libc::statx,
+) -> c_int {
+    // SAFETY: statx(2) demands a string that ends in a zero byte, and room for the answer.
+    unsafe {
+        if !is_ours(path) && !is_simulated(directory) {
+            let args = [directory as usize, path as usize, flags as usize, mask as usize, out as usize, 0];
+            return call(libc::SYS_statx, args) as c_int;
+        }
+        answer(status_at(directory, path, flags).map(|found| {
+            let mut told: libc::statx = std::mem::zeroed();
+            told.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+            (told.stx_blksize, told.stx_nlink, told.stx_mode) = (4096, found.links as u32, found.mode as u16);
+            (told.stx_ino, told.stx_size, told.stx_blocks) = (found.inode, found.size, found.blocks);
+            let stamps = [&mut told.stx_atime, &mut told.stx_mtime, &mut told.stx_ctime, &mut told.stx_btime];
+            for (stamp, ns) in stamps.into_iter().zip([found.times[0], found.times[1], found.times[2], found.times[2]])
+            {
+                (stamp.tv_sec, stamp.tv_nsec) = ((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as u32);
+            }
+            (told.stx_dev_major, told.stx_dev_minor) = (libc::major(device()), libc::minor(device()));
+            out.write(told);
+            0
+        })) as c_int
+    }
+}
+
+/// Sets times: `None` leaves one as it is.
+///
+/// # Safety
+/// `times` must be null or point to two valid times.
+unsafe fn times_of(times: *const libc::timespec) -> [Option<u64>; 2] {
+    let now = sim_core::ambient::wall_ns();
+    if times.is_null() {
+        return [now, now];
+    }
+    // SAFETY: the caller's promise.
+    let times = unsafe { *times.cast::<[libc::timespec; 2]>() };
+    times.map(|time| match time.tv_nsec {
+        libc::UTIME_OMIT => None,
+        libc::UTIME_NOW => now,
+        nanos => Some(time.tv_sec as u64 * 1_000_000_000 + nanos as u64),
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn utimensat(
+    directory: c_int,
+    path: *const c_char,
+    times: *const libc::timespec,
+    flags: c_int,
+) -> c_int {
+    use crate::hosting::file::{absolute, told};
+    use sim_disk::posix::{self, Follow};
+    // SAFETY: utimensat(2) demands a string that ends in a zero byte or null, and times that are valid or null.
+    unsafe {
+        if is_ours(path) {
+            let [read, modified] = times_of(times);
+            let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { Follow::Always } else { Follow::NotLast };
+            let path = beside(directory, path_of(path));
+            let set = path.and_then(|path| told(posix::set_times(&absolute(&path), follow, read, modified)));
+            return answer(set.map(|()| 0)) as c_int;
+        }
+        let args = [directory as usize, path as usize, times as usize, flags as usize, 0, 0];
+        call(libc::SYS_utimensat, args) as c_int
+    }
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn futimens(descriptor: c_int, times: *const libc::timespec) -> c_int {
+    use crate::hosting::file::told;
+    if is_simulated(descriptor) {
+        // SAFETY: futimens(3) demands times that are valid or null.
+        let [read, modified] = unsafe { times_of(times) };
+        let set = super::files::with_file(descriptor, |file| told(file.disk()?.set_times(read, modified)));
+        return answer(set.map(|()| 0)) as c_int;
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_utimensat, [descriptor as usize, 0, times as usize, 0, 0, 0]) as c_int }
+}
+
+/// The numbers of the volume. `statvfs` and `statfs` differ in layout; programs use the first.
+fn fill(out: *mut libc::statvfs64) -> Io<c_int> {
+    let found = crate::hosting::file::told(sim_disk::posix::volume_status())?;
+    // SAFETY: statvfs(3) demands room for the answer; an all-zero one is valid.
+    unsafe {
+        let mut told: libc::statvfs64 = std::mem::zeroed();
+        (told.f_bsize, told.f_frsize) = (found.block_size, found.block_size);
+        (told.f_blocks, told.f_bfree, told.f_bavail) = (found.blocks, found.free_blocks, found.free_blocks);
+        (told.f_files, told.f_ffree, told.f_favail) = (found.inodes, found.free_inodes, found.free_inodes);
+        told.f_namemax = 255;
+        out.write(told);
+    }
+    Ok(0)
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn statvfs64(path: *const c_char, out: *mut libc::statvfs64) -> c_int {
+    if hosted() {
+        return answer(fill(out)) as c_int;
+    }
+    crate::hosting::real::forward!(c"statvfs64" as fn(*const c_char, *mut libc::statvfs64) -> c_int, path, out)
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn fstatvfs64(descriptor: c_int, out: *mut libc::statvfs64) -> c_int {
+    if hosted() {
+        return answer(fill(out)) as c_int;
+    }
+    crate::hosting::real::forward!(c"fstatvfs64" as fn(c_int, *mut libc::statvfs64) -> c_int, descriptor, out)
+}
