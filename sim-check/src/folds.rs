@@ -20,15 +20,31 @@
 //! ```
 
 mod bank;
+#[cfg(test)]
+mod brute_force;
+#[cfg(test)]
+mod checkers;
+#[cfg(test)]
+mod checkers_kafka;
 mod counter;
+mod kafka;
+mod long_fork;
+mod model_queue;
+mod ordered;
 mod queue;
 mod set;
+mod set_full;
 mod unique_ids;
 
 pub use bank::{Bank, bank};
 pub use counter::{Counter, counter};
+pub use kafka::{Kafka, KafkaReport, Kind as KafkaKind, Problem as KafkaProblem, kafka};
+pub use long_fork::{LongFork, long_fork};
+pub use model_queue::{ModelQueue, model_queue};
+pub use ordered::{Causal, CausalReverse, G2, Monotonic, causal, causal_reverse, g2, monotonic};
 pub use queue::{TotalQueue, total_queue};
 pub use set::{Set, set};
+pub use set_full::{SetFull, SetReport, set_full};
 pub use unique_ids::{UniqueIds, unique_ids};
 
 use crate::read::{ClientEvent, Phase};
@@ -75,77 +91,4 @@ fn some<'v>(values: impl Iterator<Item = &'v crate::read::Value>) -> String {
         values[SHOWN] = "...".to_string();
     }
     values.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read;
-
-    fn judge(check: &mut dyn Fold, events: &[(u64, &str, &str, &str)]) -> String {
-        let line = |(process, phase, f, value): &(u64, &str, &str, &str)| {
-            format!("{{:process {process} :type :{phase} :f :{f} :value {value}}}\n")
-        };
-        let text: String = events.iter().map(line).collect();
-        fold(check, &read::events(&text).expect("a history")).to_string()
-    }
-
-    #[test]
-    fn a_bank_neither_loses_money_nor_lends_it() {
-        let first = (1, "ok", "read", "{0 6 1 4}");
-        assert_eq!(judge(&mut bank(), &[first, (2, "ok", "read", "{0 1 1 9}")]), "valid");
-        let sentence = judge(&mut bank(), &[first, (2, "ok", "read", "{0 6 1 5}")]);
-        assert_eq!(sentence, "client-2 read balances at event 1 that sum up to 11 instead of 10");
-        let sentence = judge(&mut bank(), &[first, (2, "ok", "read", "{0 -1 1 11}")]);
-        assert_eq!(sentence, "client-2 read a balance of -1 in account 0 at event 1");
-        assert_eq!(judge(&mut bank().negative_balances(), &[first, (2, "ok", "read", "{0 -1 1 11}")]), "valid");
-        let sentence = judge(&mut bank().total(9), &[first]);
-        assert_eq!(sentence, "client-1 read balances at event 0 that sum up to 10 instead of 9");
-        let sentence = judge(&mut bank(), &[first, (2, "ok", "read", "{0 6 7 4}")]);
-        assert_eq!(sentence, "client-2 read account 7 at event 1, which there was not at first");
-        assert!(judge(&mut bank(), &[(1, "ok", "transfer", "nil")]).starts_with("unknown"));
-    }
-
-    #[test]
-    fn a_counter_is_between_what_was_acknowledged_and_what_was_tried() {
-        let open = [(1, "invoke", "add", "2"), (2, "invoke", "read", "nil")];
-        let read = |value| judge(&mut counter(), &[open[0], open[1], (2, "ok", "read", value)]);
-        assert_eq!([read("0"), read("2")], ["valid", "valid"]);
-        assert!(read("3").contains("between 0 and 2"));
-        let failed = [open[0], (1, "fail", "add", "2"), open[1], (2, "ok", "read", "2")];
-        assert!(judge(&mut counter(), &failed).contains("between 0 and 0"));
-        let negative = [(1, "invoke", "add", "-2"), open[1], (2, "ok", "read", "-2")];
-        assert_eq!(judge(&mut counter(), &negative), "valid");
-    }
-
-    #[test]
-    fn a_set_loses_nothing_and_invents_nothing() {
-        let add = [(1, "invoke", "add", "7"), (1, "ok", "add", "7"), (2, "invoke", "add", "8")];
-        let end = |value| judge(&mut set(), &[add[0], add[1], add[2], (3, "ok", "read", value)]);
-        assert_eq!([end("[7]"), end("#{7 8}")], ["valid", "valid"]);
-        assert_eq!(end("[8]"), "client-3 did not find 7 at event 3, of which the add was acknowledged");
-        assert_eq!(end("[7 9]"), "client-3 found 9 at event 3, which nobody added");
-        assert!(judge(&mut set(), &add).starts_with("unknown"));
-    }
-
-    #[test]
-    fn a_queue_gives_what_it_was_given() {
-        let put = [(1, "invoke", "enqueue", "7"), (1, "ok", "enqueue", "7")];
-        assert_eq!(judge(&mut total_queue(), &[put[0], put[1], (2, "ok", "dequeue", "7")]), "valid");
-        assert_eq!(judge(&mut total_queue(), &[put[0], put[1], (2, "ok", "drain", "[7]")]), "valid");
-        assert!(judge(&mut total_queue(), &put).starts_with("client-1 was told that 7 is in the queue"));
-        let unexpected = judge(&mut total_queue(), &[(2, "ok", "dequeue", "7")]);
-        assert_eq!(unexpected, "client-2 took 7 from the queue at event 0, which nobody had put there");
-        let twice = [put[0], put[1], (2, "ok", "dequeue", "7"), (2, "ok", "dequeue", "7")];
-        assert_eq!(judge(&mut total_queue(), &twice), "valid");
-        assert!(judge(&mut total_queue().exactly_once(), &twice).contains("more often"));
-    }
-
-    #[test]
-    fn unique_numbers_are_given_once() {
-        let given = |value| (1, "ok", "generate", value);
-        assert_eq!(judge(&mut unique_ids(), &[given("1"), given("2")]), "valid");
-        let twice = judge(&mut unique_ids(), &[given("1"), given("1")]);
-        assert_eq!(twice, "client-1 was given 1 at event 1, which client-1 was given at event 0");
-    }
 }

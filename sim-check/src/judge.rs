@@ -3,11 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::folds::{bank, counter, fold, set, total_queue, unique_ids};
+use crate::folds::{
+    Fold, bank, causal, causal_reverse, counter, fold, g2, kafka, long_fork, monotonic, set, set_full, total_queue,
+    unique_ids,
+};
 use crate::history::Operation;
 use crate::linearizable::linearizable;
-use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register};
-use crate::read::{self, Format, ReadError, Value};
+use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register, keyed};
+use crate::read::{self, ClientEvent, Format, Keys, ReadError, Value};
 use crate::transactions::{Consistency, list_append, rw_register};
 use crate::verdict::{Checker, Verdict};
 
@@ -23,8 +26,15 @@ pub const MODELS: &[(&str, &str)] = &[
     ("bank", "accounts whose sum stays: read {account balance ...}, transfer"),
     ("counter", "a sum: add number, read"),
     ("set", "elements: add element, read [element ...] at the end"),
+    ("set-full", "elements: add element, read [element ...] all the time"),
     ("queue", "a queue that is drained: enqueue value, dequeue, drain [value ...]"),
     ("unique-ids", "numbers given once: generate"),
+    ("long-fork", "keys written once: write [[:w key value]], read [[:r key value] ...] of a group"),
+    ("kafka", "a log: send [[:send key [offset value]]], poll [[:poll {key [[offset value] ...]}]]"),
+    ("causal", "a register in causal order: read-init, read, write, with :link and :position"),
+    ("causal-reverse", "who sees a write sees those before it: write value, read [value ...]"),
+    ("monotonic", "numbers that grow: read number, read {key number ...}"),
+    ("g2", "two inserts of which one is to be refused: insert [key [a b]]"),
 ];
 
 /// What the text of a history does not tell.
@@ -62,21 +72,53 @@ pub fn judge(model: &str, text: &str) -> Result<Verdict, JudgeError> {
 pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict, JudgeError> {
     let initial = || options.initial.clone().unwrap_or_else(|| default_initial(text));
     let verdict = match model {
-        "cas-register" => options.check(CasRegister::starting_at(initial()), &read::cas_register(text)?),
-        "register" => options.check(Register::starting_at(initial()), &read::register(text)?),
+        "cas-register" => options.check_keys(CasRegister::starting_at(initial()), &read::cas_registers(text)?),
+        "register" => options.check_keys(Register::starting_at(initial()), &read::registers(text)?),
         "kv" => options.check(options.kv(), &read::kv(text)?),
         "mutex" => options.check(Mutex, &read::mutex(text)?),
         "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
         "list-append" => list_append().model(options.consistency()).judge(&read::transactions(text)?),
-        "bank" => fold(&mut bank(), &read::events(text)?),
-        "counter" => fold(&mut counter(), &read::events(text)?),
-        "set" => fold(&mut set(), &read::events(text)?),
-        "queue" => fold(&mut total_queue(), &read::events(text)?),
-        "unique-ids" => fold(&mut unique_ids(), &read::events(text)?),
         "rw-register" => rw_register().model(options.consistency()).judge(&read::transactions(text)?),
-        unknown => return Err(JudgeError::UnknownModel(unknown.to_string())),
+        other => match one_pass(other) {
+            Some(check) => judge_events(check, &read::events(text)?),
+            None => return Err(JudgeError::UnknownModel(other.to_string())),
+        },
     };
     Ok(verdict)
+}
+
+/// The model that is decided in one pass over the events.
+fn one_pass(model: &str) -> Option<fn() -> Box<dyn Fold>> {
+    Some(match model {
+        "bank" => || Box::new(bank()),
+        "counter" => || Box::new(counter()),
+        "set" => || Box::new(set()),
+        "set-full" => || Box::new(set_full()),
+        "queue" => || Box::new(total_queue()),
+        "unique-ids" => || Box::new(unique_ids()),
+        "long-fork" => || Box::new(long_fork()),
+        "kafka" => || Box::new(kafka()),
+        "causal" => || Box::new(causal()),
+        "causal-reverse" => || Box::new(causal_reverse()),
+        "monotonic" => || Box::new(monotonic()),
+        "g2" => || Box::new(g2()),
+        _ => return None,
+    })
+}
+
+/// The verdict on all events, or the worst of those on each key.
+fn judge_events(check: fn() -> Box<dyn Fold>, events: &[ClientEvent]) -> Verdict {
+    let Some(keys) = read::by_key(events) else { return fold(&mut *check(), events) };
+    let of_key = |(key, events): (&Value, &Vec<ClientEvent>)| match fold(&mut *check(), events) {
+        Verdict::Invalid(mut evidence) => {
+            evidence.sentence = format!("key {key}: {}", evidence.sentence);
+            evidence.key = Some(key.to_string());
+            Verdict::Invalid(evidence)
+        }
+        Verdict::Unknown(why) => Verdict::Unknown(format!("key {key}: {why}")),
+        verdict => verdict,
+    };
+    Verdict::worst(keys.iter().map(of_key))
 }
 
 fn default_initial(text: &str) -> Value {
@@ -92,6 +134,13 @@ impl Options {
         match self.budget {
             Some(steps) => checker.budget(steps).check(operations),
             None => checker.check(operations),
+        }
+    }
+
+    fn check_keys<M: Model>(&self, model: M, keys: &Keys<M::Op, M::Ret>) -> Verdict {
+        match keys {
+            Keys::One(operations) => self.check(model, operations),
+            Keys::Many(operations) => self.check(keyed::<String, M>(model), operations),
         }
     }
 
@@ -141,7 +190,7 @@ mod tests {
     fn every_listed_model_is_known_and_finds_nothing_in_an_empty_history() {
         for (model, _) in MODELS {
             let verdict = judge(model, "[]").expect(model);
-            assert_eq!(verdict.to_string(), "vacuous: no operation was recorded");
+            assert_eq!(verdict.to_string(), "vacuous: no operation was recorded", "{model}");
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! EDN may be one vector of maps or one map after another. Keys other than `:process`, `:type`, `:f`,
 //! `:value`, `:key` and `:time` are ignored, and so are processes that are not numbers, such as
-//! `:nemesis`. Every map counts as an event, so indices are those of the file.
+//! `:nemesis`. Every map counts as an event, so indices are those of the file. Where all values are pairs
+//! `[key value]`, as Jepsen's `independent` makes them, each key is judged apart.
 //!
 //! ```
 //! use sim_check::read;
@@ -21,6 +22,7 @@
 
 mod edn;
 mod event;
+mod independent;
 mod jepsen_edn;
 mod jepsen_log;
 mod transactions;
@@ -31,9 +33,10 @@ use std::error::Error;
 use std::fmt;
 
 pub use event::{ClientEvent, Phase};
+pub use independent::by_key;
 pub use transactions::transactions;
 pub use value::Value;
-pub use vocabulary::{cas_register, events, kv, multi_register, mutex, register};
+pub use vocabulary::{Keys, cas_register, cas_registers, events, kv, multi_register, mutex, register, registers};
 
 use crate::history::Operation;
 

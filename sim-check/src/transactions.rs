@@ -49,14 +49,16 @@ mod within;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
-mod planted;
+mod checkers;
 #[cfg(test)]
-mod planted_registers;
+mod checkers_registers;
 
 pub use analysis::Analysis;
 pub use anomaly::{Anomaly, Base, Kind, Order};
 pub use columns::Transactions;
+pub(crate) use analysis::explain_cycles;
 pub(crate) use columns::{Act, Atom, Span, Status};
+pub(crate) use graph::{Edge, Why};
 pub use lattice::Consistency;
 
 use serde::{Deserialize, Serialize};

@@ -110,16 +110,21 @@ fn histories_of_registers_get_the_verdicts_of_elle_and_their_garbage_is_found_wh
     }
 }
 
-/// Histories that one pass decides, and the model that judges those of a workload. A `set-full` history
-/// with a single read says what a `set` says.
-const FOLDED: &[(&str, &str)] = &[("bank", "bank"), ("counter", "counter"), ("set-full", "set")];
+/// Histories that one pass decides, and the model that judges those of a workload.
+const FOLDED: &[(&str, &str)] = &[
+    ("bank", "bank"),
+    ("counter", "counter"),
+    ("set-full", "set-full"),
+    ("comments/sequential (causal-reverse style)", "causal-reverse"),
+];
 
 #[test]
 fn histories_that_one_pass_decides_get_their_verdicts() {
     for (path, text, file, model) in
         FOLDED.iter().flat_map(|(of, model)| files("elle-cli", of).into_iter().map(move |(p, t, f)| (p, t, f, model)))
     {
-        let valid = file["expected"]["valid"].as_bool().expect("a verdict");
+        // Upstream says nothing of the comments; the note beside them says that they are broken.
+        let valid = file["expected"]["valid"].as_bool().unwrap_or(false);
         let verdict = judge(model, &text).expect(&path);
         // Nobody reads the counter of the corpus: its tool calls that valid.
         let accepted = matches!(verdict, Verdict::Valid | Verdict::Vacuous(_));

@@ -20,8 +20,8 @@ Exit code: 0 passed, else as the run ended, whether the test expects it or not:
 
 const CHECK_CODES: &str = "\
 Exit code: 0 when every history is valid, else the first of these that was seen:
-  2 a file could not be read (or the arguments are wrong)   3 not linearizable
-  10 unknown: the search ran out of steps                   9 vacuous: no operation was recorded";
+  2 a file could not be read (or the arguments are wrong)   3 invalid: the promise of the model is broken
+  10 unknown: the search ran out of steps, or the history does not tell";
 
 /// Deterministic simulation testing: sweeps over seeds, replays, verdicts on histories.
 #[derive(Parser)]
@@ -116,8 +116,8 @@ pub(crate) struct List {
 #[derive(Args)]
 #[command(after_help = CHECK_CODES)]
 pub(crate) struct Check {
-    /// What the histories should look like: cas-register, register, kv, mutex, multi-register, list-append, rw-register, bank,
-    /// counter, set, queue or unique-ids
+    /// What the histories should look like: cas-register, register, multi-register, mutex, kv, list-append, rw-register, bank,
+    /// set, set-full, counter, queue, long-fork or kafka; unique-ids, causal, causal-reverse, monotonic or g2
     pub(crate) model: String,
     /// Histories in Jepsen's log format, in EDN or in JSON; `-` is standard input
     #[arg(required = true)]
@@ -125,6 +125,9 @@ pub(crate) struct Check {
     /// So many steps may the search for each take before the verdict is unknown
     #[arg(long, value_name = "STEPS")]
     pub(crate) budget: Option<u64>,
+    /// The promise that transactions are held to, such as serializable [default: strict-serializable]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consistency: Option<String>,
 }
 
 /// What Cargo shall build; the words are Cargo's.

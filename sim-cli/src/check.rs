@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use sim_check::judge::{Options, judge_with};
+use sim_check::transactions::Consistency;
 use sim_check::{MODELS, Verdict};
 use sim_core::Outcome;
 
@@ -23,14 +24,15 @@ pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
     if !MODELS.iter().any(|(name, _)| *name == options.model) {
         return Err(unknown_model(&options.model));
     }
-    let settings = Options { budget: options.budget, ..Options::default() };
+    let consistency = options.consistency.as_deref().map(consistency).transpose()?;
+    let settings = Options { budget: options.budget, consistency, ..Options::default() };
     let mut codes = Vec::new();
     for file in &options.files {
         let (line, code) = judge_file(file, &options.model, &settings);
         say(&format!("{}: {}\n", inline(&file.to_string_lossy()), inline(&line)));
         codes.push(code);
     }
-    let worst_first = [UNREADABLE, Outcome::Incorrect.exit_code(), UNKNOWN, Outcome::Vacuous.exit_code()];
+    let worst_first = [UNREADABLE, Outcome::Incorrect.exit_code(), UNKNOWN];
     Ok(worst_first.into_iter().find(|code| codes.contains(code)).unwrap_or(0))
 }
 
@@ -38,6 +40,8 @@ pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
 fn judge_file(file: &Path, model: &str, options: &Options) -> (String, u8) {
     let verdict = read(file).and_then(|text| judge_with(model, &text, options).map_err(|error| error.to_string()));
     match verdict {
+        // In a file that another tool wrote, nothing to judge is nothing wrong. A test of ours would fail.
+        Ok(Verdict::Vacuous(reason)) => (format!("valid, but nothing was tested: {reason}"), 0),
         Ok(verdict) => (verdict.to_string(), exit_code(&verdict)),
         Err(problem) => (format!("no history: {problem}"), UNREADABLE),
     }
@@ -45,10 +49,9 @@ fn judge_file(file: &Path, model: &str, options: &Options) -> (String, u8) {
 
 fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
-        Verdict::Valid => Outcome::Passed.exit_code(),
+        Verdict::Valid | Verdict::Vacuous(_) => Outcome::Passed.exit_code(),
         Verdict::Invalid(_) => Outcome::Incorrect.exit_code(),
         Verdict::Unknown(_) => UNKNOWN,
-        Verdict::Vacuous(_) => Outcome::Vacuous.exit_code(),
     }
 }
 
@@ -65,6 +68,12 @@ fn read(file: &Path) -> Result<String, String> {
     read.map_err(|error| format!("it cannot be read: {error}"))?;
     String::from_utf8(bytes)
         .map_err(|error| format!("it is not text from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+fn consistency(name: &str) -> Result<Consistency, Stop> {
+    let known: Vec<&str> = Consistency::ALL.iter().map(|model| model.name()).collect();
+    let unknown = || format!("there is no consistency model {}; there are {}", inline(name), known.join(", "));
+    Consistency::named(name).ok_or_else(|| Stop::Usage(unknown()))
 }
 
 fn unknown_model(name: &str) -> Stop {

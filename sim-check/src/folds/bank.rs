@@ -57,7 +57,11 @@ impl Bank {
 
 impl Fold for Bank {
     fn on_event(&mut self, event: &ClientEvent) -> Option<Evidence> {
-        let Value::Map(balances) = &event.value else { return None };
+        let balances: &[(Value, Value)] = match &event.value {
+            Value::Map(balances) => balances,
+            Value::Nil => &[],
+            _ => return None,
+        };
         if !acknowledges(event, "read") {
             return None;
         }
@@ -68,7 +72,7 @@ impl Fold for Bank {
     fn finish(&mut self) -> Verdict {
         match self.accounts {
             Some(_) => Verdict::Valid,
-            None => Verdict::Unknown("no read of the balances was acknowledged".to_string()),
+            None => Verdict::Vacuous("no read of the balances was acknowledged".to_string()),
         }
     }
 }

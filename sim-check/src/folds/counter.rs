@@ -1,85 +1,130 @@
 //! A counter: a read is between what must have been added by then and what may have been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fold, acknowledges, evidence};
+use super::{Fold, evidence};
 use crate::read::{ClientEvent, Phase, Value};
 use crate::verdict::{Evidence, Verdict};
 
-/// Checks adds of numbers and reads of their sum. Numbers may be negative, other than in Jepsen; an add that fails
-/// counts as possible for the reads that overlap it.
+/// Checks adds of numbers and reads of their sum.
+///
+/// A read finds at least what was acknowledged before it began, and at most what was asked for before it
+/// ended and did not fail, even if the failure was told later. Other than in Jepsen numbers may be negative.
 pub fn counter() -> Counter {
-    Counter { sure: 0, open: BTreeMap::new(), lost: (0, 0), reads: BTreeMap::new(), read: false }
+    Counter {
+        sure: (0, 0),
+        tried: (0, 0),
+        adds: 0,
+        open: BTreeMap::new(),
+        reads: BTreeMap::new(),
+        waiting: Vec::new(),
+        read: false,
+    }
 }
 
-/// The check that [`counter()`] makes.
+/// The check that [`counter()`] makes. Sums of negative and of positive numbers are kept apart.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    /// The sum of what was acknowledged.
-    sure: i128,
-    /// The add that each process has open.
-    open: BTreeMap<u64, i128>,
-    /// The least and the most that adds of unknown outcome come to.
-    lost: (i128, i128),
-    /// The least and the most that the open read of a process may find.
+    /// What was acknowledged.
+    sure: (i128, i128),
+    /// What was asked for and has not failed.
+    tried: (i128, i128),
+    adds: u64,
+    /// The add that each process has open: its number, and what it adds.
+    open: BTreeMap<u64, (u64, i128)>,
+    /// What was sure when the open read of a process began.
     reads: BTreeMap<u64, (i128, i128)>,
-    /// Whether a read was acknowledged.
+    /// Reads during which adds were open that may yet turn out to have failed.
+    waiting: Vec<Waiting>,
     read: bool,
 }
 
+#[derive(Clone, Debug)]
+struct Waiting {
+    event: ClientEvent,
+    found: i128,
+    low: i128,
+    high: i128,
+    on: BTreeSet<u64>,
+}
+
+impl Waiting {
+    fn problem(&self) -> Option<Evidence> {
+        let Waiting { event, found, low, high, .. } = self;
+        let sentence = || {
+            let (client, at) = (event.process, event.moment.index);
+            format!("client-{client} read {found} from the counter at event {at}, which was between {low} and {high}")
+        };
+        (!(low..=high).contains(&found)).then(|| evidence(event, sentence()))
+    }
+}
+
+fn plus(sum: &mut (i128, i128), add: i128) {
+    *(if add < 0 { &mut sum.0 } else { &mut sum.1 }) += add;
+}
+
 impl Counter {
-    fn range(&self) -> (i128, i128) {
-        let open = self.open.values();
-        open.fold((self.sure + self.lost.0, self.sure + self.lost.1), |(low, high), add| {
-            (low + add.min(&0), high + add.max(&0))
-        })
-    }
-
-    fn widen(&mut self) {
-        let (low, high) = self.range();
-        for (least, most) in self.reads.values_mut() {
-            (*least, *most) = ((*least).min(low), (*most).max(high));
+    fn add(&mut self, event: &ClientEvent) -> Option<Evidence> {
+        if let (Phase::Invoke, Value::Int(add)) = (event.phase, &event.value) {
+            let add = i128::from(*add);
+            plus(&mut self.tried, add);
+            self.adds += 1;
+            self.open.insert(event.process, (self.adds, add));
+            return None;
         }
-    }
-
-    fn add(&mut self, event: &ClientEvent) {
-        let before = self.open.remove(&event.process);
-        match (event.phase, before) {
-            (Phase::Ok, Some(add)) => self.sure += add,
-            (Phase::Info | Phase::Invoke, Some(add)) => {
-                self.lost = (self.lost.0 + add.min(0), self.lost.1 + add.max(0))
-            }
+        let (number, add) = self.open.remove(&event.process)?;
+        match event.phase {
+            Phase::Ok => plus(&mut self.sure, add),
+            Phase::Fail => return self.take_back(number, add),
             _ => {}
         }
-        if let (Phase::Invoke, Value::Int(add)) = (event.phase, &event.value) {
-            self.open.insert(event.process, i128::from(*add));
+        self.settle(number);
+        None
+    }
+
+    /// An add failed: the reads that ended while it was open may not have found it.
+    fn take_back(&mut self, number: u64, add: i128) -> Option<Evidence> {
+        *(if add < 0 { &mut self.tried.0 } else { &mut self.tried.1 }) -= add;
+        for read in self.waiting.iter_mut().filter(|read| read.on.contains(&number)) {
+            *(if add < 0 { &mut read.low } else { &mut read.high }) -= add;
         }
-        self.widen();
+        let broken = self.waiting.iter().find_map(Waiting::problem);
+        self.settle(number);
+        broken
+    }
+
+    fn settle(&mut self, number: u64) {
+        self.waiting.retain_mut(|read| {
+            read.on.remove(&number);
+            !read.on.is_empty()
+        });
+    }
+
+    fn found(&mut self, event: &ClientEvent, found: i64) -> Option<Evidence> {
+        self.read = true;
+        let sure = self.reads.remove(&event.process).unwrap_or(self.sure);
+        let on = self.open.values().map(|(number, _)| *number).collect();
+        let (low, high) = (sure.1 + self.tried.0, sure.0 + self.tried.1);
+        let read = Waiting { event: event.clone(), found: i128::from(found), low, high, on };
+        let broken = read.problem();
+        if !read.on.is_empty() {
+            self.waiting.push(read);
+        }
+        broken
     }
 }
 
 impl Fold for Counter {
     fn on_event(&mut self, event: &ClientEvent) -> Option<Evidence> {
-        match (event.f.as_str(), event.phase) {
-            ("add", _) => self.add(event),
-            ("read", Phase::Invoke) => {
-                self.reads.insert(event.process, self.range());
+        match (event.f.as_str(), event.phase, &event.value) {
+            ("add", ..) => self.add(event),
+            ("read", Phase::Invoke, _) => {
+                self.reads.insert(event.process, self.sure);
+                None
             }
-            ("read", _) => {
-                let (low, high) = self.reads.remove(&event.process).unwrap_or_else(|| self.range());
-                let Value::Int(found) = event.value else { return None };
-                self.read |= event.phase == Phase::Ok;
-                if acknowledges(event, "read") && !(low..=high).contains(&i128::from(found)) {
-                    let (client, at) = (event.process, event.moment.index);
-                    let sentence = format!(
-                        "client-{client} read {found} from the counter at event {at}, which was between {low} and {high}"
-                    );
-                    return Some(evidence(event, sentence));
-                }
-            }
-            _ => {}
+            ("read", Phase::Ok, Value::Int(found)) => self.found(event, *found),
+            _ => None,
         }
-        None
     }
 
     fn finish(&mut self) -> Verdict {

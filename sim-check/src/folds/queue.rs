@@ -9,7 +9,7 @@ use crate::verdict::{Evidence, Verdict};
 /// Checks `enqueue`, `dequeue`, and `drain`, which takes all that is left. What comes out twice is
 /// accepted, as in Jepsen, unless [`exactly_once`](TotalQueue::exactly_once) is asked for.
 pub fn total_queue() -> TotalQueue {
-    TotalQueue { exactly_once: false, counts: BTreeMap::new() }
+    TotalQueue { exactly_once: false, counts: BTreeMap::new(), crashed: None }
 }
 
 /// The check that [`total_queue()`] makes.
@@ -17,6 +17,8 @@ pub fn total_queue() -> TotalQueue {
 pub struct TotalQueue {
     exactly_once: bool,
     counts: BTreeMap<Value, Counts>,
+    /// The event at which a drain was cut short.
+    crashed: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,12 +59,19 @@ impl Fold for TotalQueue {
             ("drain", Phase::Ok, Value::List(values)) => {
                 return values.iter().find_map(|value| self.take(event, value));
             }
+            ("drain", Phase::Info, _) => self.crashed = Some(event.moment.index),
             _ => {}
         }
         None
     }
 
     fn finish(&mut self) -> Verdict {
+        if let Some(at) = self.crashed {
+            return Verdict::Unknown(format!("the drain at event {at} was cut short: nobody knows what it took"));
+        }
+        if self.counts.is_empty() {
+            return Verdict::Vacuous("nothing was put into the queue".to_string());
+        }
         let lost = self.counts.iter().find(|(_, counts)| (counts.taken as usize) < counts.put.len());
         let Some((value, counts)) = lost else { return Verdict::Valid };
         let put = &counts.put[counts.taken as usize];

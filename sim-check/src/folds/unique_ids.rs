@@ -35,7 +35,7 @@ impl Fold for UniqueIds {
 
     fn finish(&mut self) -> Verdict {
         match self.given.is_empty() {
-            true => Verdict::Unknown("no number was given".to_string()),
+            true => Verdict::Vacuous("no number was given".to_string()),
             false => Verdict::Valid,
         }
     }

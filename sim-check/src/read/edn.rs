@@ -2,6 +2,8 @@
 //!
 //! JSON is read as EDN in which colons are blanks, and `null` is `nil`.
 
+use std::str::CharIndices;
+
 use super::value::Value;
 use super::{CUT, Fault};
 
@@ -45,7 +47,7 @@ impl<'t> Reader<'t> {
                     self.at += 2;
                     self.nested(Self::value)?;
                 }
-                [b'#', next, ..] if next != b'{' => {
+                [b'#', next, ..] if next != b'{' && next != b'#' => {
                     self.at += 1;
                     self.token();
                 }
@@ -109,7 +111,7 @@ impl<'t> Reader<'t> {
             Some(b'[') => self.list(b']'),
             Some(b'(') => self.list(b')'),
             Some(b'{') => self.map(),
-            Some(b'#') => {
+            Some(b'#') if self.text.as_bytes()[self.at..].starts_with(b"#{") => {
                 self.bump();
                 self.list(b'}')
             }
@@ -174,7 +176,7 @@ impl<'t> Reader<'t> {
                     self.at += offset + 1;
                     return Ok(Value::Str(string));
                 }
-                '\\' => string.extend(rest.next().map(|(_, escaped)| unescape(escaped))),
+                '\\' => string.extend(unescape(&mut rest)),
                 c => string.push(c),
             }
         }
@@ -198,13 +200,38 @@ fn ends_token(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b',' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b';')
 }
 
-fn unescape(escaped: char) -> char {
-    match escaped {
+/// What stands after a backslash. Half of a pair of surrogates is no character.
+fn unescape(rest: &mut CharIndices<'_>) -> Option<char> {
+    Some(match rest.next()?.1 {
         'n' => '\n',
         't' => '\t',
         'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'u' => return Some(utf16(rest)),
         other => other,
+    })
+}
+
+fn utf16(rest: &mut CharIndices<'_>) -> char {
+    let high = unit(rest);
+    let low = match rest.as_str().strip_prefix("\\u") {
+        Some(_) if (0xD800..0xDC00).contains(&high) => {
+            rest.nth(1);
+            Some(unit(rest))
+        }
+        _ => None,
+    };
+    let units = [Some(high), low].into_iter().flatten();
+    char::decode_utf16(units).next().and_then(Result::ok).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn unit(rest: &mut CharIndices<'_>) -> u16 {
+    let digits = rest.as_str().get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    if digits.is_some() {
+        rest.nth(3);
     }
+    digits.unwrap_or(0xFFFD)
 }
 
 fn atom(token: &str) -> Value {
@@ -244,6 +271,15 @@ mod tests {
     fn comments_tags_and_discarded_values_leave_no_trace() {
         assert_eq!(read("; a ] here\n#inst \"2020\""), "\"2020\"");
         assert_eq!(read("[1 #_ [2 3] #_:k 4 ; 5\n]"), "[1 4]");
+        assert_eq!(read("[##NaN #jepsen.history.Op{:a 1} #{}]"), "[##NaN {:a 1} []]");
+    }
+
+    #[test]
+    fn escaped_characters_are_those_they_stand_for() {
+        let cases = [(r#""A\n""#, "A\n"), (r#""\ud83d\ude00""#, "😀"), (r#""\ud83d""#, "\u{FFFD}"), (r#""\u12""#, "\u{FFFD}12")];
+        for (text, meant) in cases {
+            assert_eq!(Reader::of_json(text).value().expect(text), Value::from(meant));
+        }
     }
 
     #[test]

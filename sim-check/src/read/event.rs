@@ -16,6 +16,8 @@ pub(super) struct Event<'t, V = Value> {
     pub(super) f: &'t str,
     pub(super) key: Value,
     pub(super) value: V,
+    /// Other keys that some check looks at.
+    pub(super) also: Vec<(&'t str, Value)>,
     pub(super) moment: Moment,
 }
 
@@ -54,8 +56,17 @@ pub struct ClientEvent {
     pub f: String,
     /// What is asked for or answered.
     pub value: Value,
+    /// What else the history says of it: `:link` and `:position`, `:rebalance-log`, `:generation`.
+    pub also: Vec<(String, Value)>,
     /// When it happened.
     pub moment: Moment,
+}
+
+impl ClientEvent {
+    /// What the history says under another key.
+    pub fn also(&self, name: &str) -> Option<&Value> {
+        self.also.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
 }
 
 impl Phase {

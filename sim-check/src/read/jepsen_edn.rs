@@ -9,9 +9,12 @@ use crate::history::Moment;
 const SHAPE: &str = "an event is a map such as {:process 0, :type :invoke, :f :read, :value nil}";
 const TYPES: &str = ":type that is :invoke, :ok, :fail or :info";
 
-/// The events of an EDN or JSON history.
-pub(super) fn events(text: &str, format: Format) -> Result<Vec<Event<'_>>, Fault> {
-    let mut reader = Events::new(text, format)?;
+/// Keys of an event that are kept beside the usual ones.
+const KEPT: &[&str] = &["rebalance-log", "generation", "position", "link"];
+
+/// The events of an EDN or JSON history; `lenient` ones may lack `:process` and `:f`.
+pub(super) fn events(text: &str, format: Format, lenient: bool) -> Result<Vec<Event<'_>>, Fault> {
+    let mut reader = Events { lenient, ..Events::new(text, format)? };
     let mut events = Vec::new();
     while let Some(event) = reader.next(Reader::value)? {
         events.push(event);
@@ -111,6 +114,7 @@ struct Fields<'t, V> {
     f: Option<&'t str>,
     key: Value,
     value: V,
+    also: Vec<(&'t str, Value)>,
     time: u64,
 }
 
@@ -132,6 +136,7 @@ impl<'t, V> Fields<'t, V> {
             "key" => self.key = reader.value()?,
             "value" => self.value = value(reader)?,
             "time" => self.time = time(&reader.value()?),
+            kept if KEPT.contains(&kept) => self.also.push((kept, reader.value()?)),
             _ => drop(reader.value()?),
         }
         Ok(())
@@ -150,6 +155,7 @@ impl<'t, V> Fields<'t, V> {
             f: self.f.ok_or_else(|| missing(":f"))?,
             key: self.key,
             value: self.value,
+            also: self.also,
             moment: Moment { index, time: self.time },
         }))
     }

@@ -56,7 +56,7 @@ fn event(line: &str, start: usize, index: u64) -> Result<Option<Event<'_>>, Faul
     };
     let (phase, f, value) = rest(&mut reader).map_err(at)?;
     let moment = Moment { index, time: 0 };
-    Ok(Some(Event { offset, process, phase, f, key: Value::Nil, value, moment }))
+    Ok(Some(Event { offset, process, phase, f, key: Value::Nil, value, also: vec![], moment }))
 }
 
 fn rest<'t>(reader: &mut Reader<'t>) -> Result<(Phase, &'t str, Value), Fault> {

@@ -28,6 +28,33 @@ pub enum Value {
 }
 
 impl Value {
+    /// The members of a list; none of anything else.
+    pub(crate) fn members(&self) -> &[Value] {
+        match self {
+            Value::List(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// What a map holds under a keyword or a string.
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+        let Value::Map(entries) = self else { return None };
+        entries.iter().find(|(key, _)| key.is_named(name)).map(|(_, value)| value)
+    }
+
+    /// Whether it is this keyword or string.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        matches!(self, Value::Keyword(word) | Value::Str(word) if word == name)
+    }
+
+    /// The number that it is.
+    pub(crate) fn as_int(&self) -> Option<i64> {
+        match self {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
     /// The text of a string; of anything else, how it prints.
     pub(crate) fn into_text(self) -> String {
         match self {

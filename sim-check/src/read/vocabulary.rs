@@ -1,6 +1,7 @@
 //! What the words of a history mean to each model.
 
 use super::event::{ClientEvent, Event, Pair, Phase, pairs};
+use super::independent::is_independent;
 use super::value::Value;
 use super::{Fault, Format, Operations, ReadError, jepsen_edn, jepsen_log};
 use crate::history::Operation;
@@ -8,21 +9,39 @@ use crate::model::{CasOp, KvOp, KvRet, Micro, MutexOp, RegisterOp, RegisterRet};
 
 /// A history of a register with `:read`, `:write` and `:cas [from to]`.
 pub fn cas_register(text: &str) -> Operations<CasOp<Value>, RegisterRet<Value>> {
-    operations(text, |pair| match pair.invoke.f {
+    operations(text, cas_register_operation)
+}
+
+/// A history of one register or of many, with `:read`, `:write` and `:cas [from to]`.
+pub fn cas_registers(text: &str) -> Result<Keys<CasOp<Value>, RegisterRet<Value>>, ReadError> {
+    keys(text, cas_register_operation)
+}
+
+fn cas_register_operation(pair: &Pair<'_>) -> Result<Operation<CasOp<Value>, RegisterRet<Value>>, Fault> {
+    match pair.invoke.f {
         "read" => Ok(pair.operation(CasOp::Read, read(pair))),
         "write" => Ok(pair.operation(CasOp::Write(pair.invoke.value.clone()), written(pair))),
         "cas" => Ok(pair.operation(cas(&pair.invoke)?, swapped(pair))),
         _ => Err(unknown(pair, ":read, :write or :cas")),
-    })
+    }
 }
 
 /// A history of a register with `:read` and `:write`.
 pub fn register(text: &str) -> Operations<RegisterOp<Value>, RegisterRet<Value>> {
-    operations(text, |pair| match pair.invoke.f {
+    operations(text, register_operation)
+}
+
+/// A history of one register or of many, with `:read` and `:write`.
+pub fn registers(text: &str) -> Result<Keys<RegisterOp<Value>, RegisterRet<Value>>, ReadError> {
+    keys(text, register_operation)
+}
+
+fn register_operation(pair: &Pair<'_>) -> Result<Operation<RegisterOp<Value>, RegisterRet<Value>>, Fault> {
+    match pair.invoke.f {
         "read" => Ok(pair.operation(RegisterOp::Read, read(pair))),
         "write" => Ok(pair.operation(RegisterOp::Write(pair.invoke.value.clone()), written(pair))),
         _ => Err(unknown(pair, ":read or :write")),
-    })
+    }
 }
 
 /// A history of a store of strings with `:get`, `:put` and `:append`; the key is under `:key`.
@@ -65,34 +84,73 @@ pub fn multi_register(text: &str) -> Operations<Vec<Micro<Value, Value>>, ()> {
     })
 }
 
-/// The events of all clients, whatever they mean.
+/// The events of all clients, whatever they mean. An event without `:process` is of process 0.
 pub fn events(text: &str) -> Result<Vec<ClientEvent>, ReadError> {
-    let format = Format::of(text);
-    let events = match format {
-        Format::JepsenLog => jepsen_log::events(text),
-        Format::Edn | Format::Json => jepsen_edn::events(text, format),
-    };
-    let events = events.map_err(|fault| ReadError::new(text, fault))?;
+    let events = all_events(text, true).map_err(|fault| ReadError::new(text, fault))?;
     let client_event = |event: Event<'_>| ClientEvent {
         process: event.process,
         phase: event.phase,
         f: event.f.to_string(),
         value: event.value,
+        also: event.also.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
         moment: event.moment,
     };
     Ok(events.into_iter().map(client_event).collect())
+}
+
+fn all_events(text: &str, lenient: bool) -> Result<Vec<Event<'_>>, Fault> {
+    match Format::of(text) {
+        Format::JepsenLog => jepsen_log::events(text),
+        format => jepsen_edn::events(text, format, lenient),
+    }
+}
+
+/// The operations of a history of one object, or of many that are told apart by a key.
+#[derive(Clone, Debug)]
+pub enum Keys<Op, Ret> {
+    /// Of one object.
+    One(Vec<Operation<Op, Ret>>),
+    /// Of many: their values are `[key value]`, as Jepsen's `independent` writes them.
+    Many(Vec<Operation<(String, Op), Ret>>),
+}
+
+fn keys<Op, Ret>(
+    text: &str,
+    translate: impl Fn(&Pair<'_>) -> Result<Operation<Op, Ret>, Fault>,
+) -> Result<Keys<Op, Ret>, ReadError> {
+    let read = || {
+        let mut events = all_events(text, false)?;
+        let many = is_independent(events.iter().map(|event| &event.value));
+        if many {
+            events.iter_mut().for_each(unwrap);
+        }
+        let pairs = pairs(Format::of(text), events)?;
+        if !many {
+            return Ok(Keys::One(pairs.iter().map(translate).collect::<Result<_, _>>()?));
+        }
+        let keyed = |pair: &Pair<'_>| {
+            let Operation { process, op, invoked, outcome } = translate(pair)?;
+            Ok(Operation { process, op: (pair.invoke.key.to_string(), op), invoked, outcome })
+        };
+        Ok(Keys::Many(pairs.iter().map(keyed).collect::<Result<_, _>>()?))
+    };
+    read().map_err(|fault| ReadError::new(text, fault))
+}
+
+/// Takes `[key value]` apart.
+fn unwrap(event: &mut Event<'_>) {
+    if let Value::List(pair) = &mut event.value {
+        let value = pair.pop().unwrap_or_default();
+        event.key = pair.pop().unwrap_or_default();
+        event.value = value;
+    }
 }
 
 fn operations<Op, Ret>(
     text: &str,
     translate: impl Fn(&Pair<'_>) -> Result<Operation<Op, Ret>, Fault>,
 ) -> Operations<Op, Ret> {
-    let format = Format::of(text);
-    let events = match format {
-        Format::JepsenLog => jepsen_log::events(text),
-        Format::Edn | Format::Json => jepsen_edn::events(text, format),
-    };
-    let pairs = events.and_then(|events| pairs(format, events));
+    let pairs = all_events(text, false).and_then(|events| pairs(Format::of(text), events));
     let translated = pairs.and_then(|pairs| pairs.iter().map(translate).collect());
     translated.map_err(|fault| ReadError::new(text, fault))
 }

@@ -125,3 +125,24 @@ pub(super) fn order_reason(all: &Transactions, edge: &Edge) -> String {
         (_, None) => "{from} ended before {to} began".to_string(),
     }
 }
+
+/// The cycles that edges make with one another and with the orders of processes and of real time, each in words.
+pub(crate) fn explain_cycles(
+    all: &Transactions,
+    edges: Vec<(u32, u32, super::graph::Why, u32)>,
+    reason: impl Fn(&Edge) -> String,
+) -> Vec<(Kind, String, Vec<u32>)> {
+    let mut graph = Builder::new(all.len() as u32);
+    edges.into_iter().for_each(|(from, to, why, key)| graph.edge(from, to, why, key));
+    orders::processes(all, &mut graph);
+    orders::realtime(all, &mut graph);
+    let reason = |edge: &Edge| match edge.why {
+        super::graph::Why::Process | super::graph::Why::Realtime => order_reason(all, edge),
+        _ => reason(edge),
+    };
+    let told = |cycle: &Cycle| {
+        let (_, story, transactions) = tell(all, cycle, &reason);
+        (cycle.kind, story, transactions)
+    };
+    cycles(&graph.build()).0.iter().map(told).collect()
+}

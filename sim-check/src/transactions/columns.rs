@@ -220,6 +220,12 @@ impl Transactions {
         self.value(self.keys[key as usize]).to_string()
     }
 
+    /// What to say if some micro-operation is of a kind that the checker does not judge.
+    pub(crate) fn uses(&self, act: Act, what: &str) -> Option<String> {
+        let used = self.micros.iter().any(|micro| micro.act == act);
+        used.then(|| format!("a transaction uses {what}: it was left out"))
+    }
+
     /// A list as it prints.
     pub(crate) fn list(&self, atoms: &[Atom]) -> String {
         let members: Vec<String> = atoms.iter().map(|atom| self.value(*atom).to_string()).collect();

@@ -20,7 +20,7 @@ pub(super) fn analyse(all: &Transactions) -> Analysis {
     let mut graph = Builder::new(all.len() as u32);
     dependencies(all, &versions, &mut graph);
     lost_updates(all, &versions, &mut findings);
-    let doubt = versions.ambiguous.clone();
+    let doubt = versions.ambiguous.clone().or_else(|| all.uses(Act::Write, ":w, which belongs to rw-register"));
     let story = Story { all, versions: &versions };
     Analysis::new(all, graph, findings, doubt, |edge| story.reason(edge))
 }

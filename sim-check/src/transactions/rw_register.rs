@@ -6,7 +6,7 @@
 
 use super::analysis::{Analysis, order_reason, who};
 use super::anomaly::{Findings, Kind};
-use super::columns::{Atom, Micro, Status, Transactions};
+use super::columns::{Act, Atom, Micro, Status, Transactions};
 use super::graph::{Builder, Edge, Why};
 use super::list_append::external_reads;
 use super::register_orders::{Touch, Version, sources};
@@ -27,7 +27,8 @@ pub(super) fn analyse(all: &Transactions, options: &RwRegister) -> Analysis {
     for (key, touches) in (0..).zip(&touches) {
         dependencies(all, &writers, key, touches, options, &mut graph, &mut findings);
     }
-    Analysis::new(all, graph, findings, writers.ambiguous.clone(), |edge| reason(all, edge))
+    let doubt = writers.ambiguous.clone().or_else(|| all.uses(Act::Append, ":append, which belongs to list-append"));
+    Analysis::new(all, graph, findings, doubt, |edge| reason(all, edge))
 }
 
 /// What a read found: a value, or that nothing was written yet.

@@ -1,6 +1,6 @@
 //! Every anomaly of registers planted in a history of a few transactions, and found there.
 
-use super::planted::history;
+use super::checkers::history;
 use super::{RwRegister, rw_register};
 use crate::read;
 
