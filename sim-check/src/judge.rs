@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use crate::folds::{
     Fold, bank, causal, causal_reverse, counter, fold, g2, kafka, long_fork, monotonic, set, set_full, total_queue,
@@ -10,7 +11,7 @@ use crate::folds::{
 use crate::history::Operation;
 use crate::linearizable::linearizable;
 use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register, keyed};
-use crate::read::{self, ClientEvent, Format, Keys, ReadError, Value};
+use crate::read::{self, ClientEvent, Format, Keys, ReadError, SourceError, Value};
 use crate::transactions::{Consistency, list_append, rw_register};
 use crate::verdict::{Checker, Verdict};
 
@@ -87,6 +88,23 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
     Ok(verdict)
 }
 
+/// Like [`judge_with`], from a file or whatever can be read; of transactions only a small piece of the text is held
+/// at a time.
+pub fn judge_from(model: &str, mut source: impl io::Read, options: &Options) -> Result<Verdict, JudgeError> {
+    match model {
+        "list-append" => Ok(list_append().model(options.consistency()).judge(&read::transactions_from(source)?)),
+        "rw-register" => Ok(rw_register().model(options.consistency()).judge(&read::transactions_from(source)?)),
+        _ => {
+            let mut bytes = Vec::new();
+            source.read_to_end(&mut bytes).map_err(|error| JudgeError::Source(error.to_string()))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                JudgeError::Source(format!("it is not text from byte {} on", error.utf8_error().valid_up_to()))
+            })?;
+            judge_with(model, &text, options)
+        }
+    }
+}
+
 /// The model that is decided in one pass over the events.
 fn one_pass(model: &str) -> Option<fn() -> Box<dyn Fold>> {
     Some(match model {
@@ -160,6 +178,8 @@ pub enum JudgeError {
     UnknownModel(String),
     /// The text is not a history of the model.
     Read(ReadError),
+    /// There is no text.
+    Source(String),
 }
 
 impl fmt::Display for JudgeError {
@@ -170,11 +190,21 @@ impl fmt::Display for JudgeError {
                 write!(f, "there is no model {name:?}; there are {}", known.join(", "))
             }
             JudgeError::Read(error) => error.fmt(f),
+            JudgeError::Source(problem) => f.write_str(problem),
         }
     }
 }
 
 impl Error for JudgeError {}
+
+impl From<SourceError> for JudgeError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Source(error) => JudgeError::Source(error.to_string()),
+            SourceError::Text(error) => JudgeError::Read(error),
+        }
+    }
+}
 
 impl From<ReadError> for JudgeError {
     fn from(error: ReadError) -> Self {

@@ -25,6 +25,7 @@ mod event;
 mod independent;
 mod jepsen_edn;
 mod jepsen_log;
+mod stream;
 mod transactions;
 mod value;
 mod vocabulary;
@@ -34,7 +35,8 @@ use std::fmt;
 
 pub use event::{ClientEvent, Phase};
 pub use independent::by_key;
-pub use transactions::transactions;
+pub use stream::SourceError;
+pub use transactions::{transactions, transactions_from};
 pub use value::Value;
 pub use vocabulary::{Keys, cas_register, cas_registers, events, kv, multi_register, mutex, register, registers};
 

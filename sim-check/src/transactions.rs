@@ -57,7 +57,7 @@ pub use analysis::Analysis;
 pub use anomaly::{Anomaly, Base, Kind, Order};
 pub use columns::Transactions;
 pub(crate) use analysis::explain_cycles;
-pub(crate) use columns::{Act, Atom, Span, Status};
+pub(crate) use columns::{Act, Atom, Draft, Status};
 pub(crate) use graph::{Edge, Why};
 pub use lattice::Consistency;
 

@@ -1,10 +1,10 @@
 //! `cargo sim check`: verdicts on histories that were recorded elsewhere.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use sim_check::judge::{Options, judge_with};
+use sim_check::judge::{Options, judge_from};
 use sim_check::transactions::Consistency;
 use sim_check::{MODELS, Verdict};
 use sim_core::Outcome;
@@ -38,7 +38,8 @@ pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
 
 /// What is said of a file, and the exit code.
 fn judge_file(file: &Path, model: &str, options: &Options) -> (String, u8) {
-    let verdict = read(file).and_then(|text| judge_with(model, &text, options).map_err(|error| error.to_string()));
+    let judge = |source: Box<dyn Read>| judge_from(model, source, options).map_err(|error| error.to_string());
+    let verdict = open(file).and_then(judge);
     match verdict {
         // In a file that another tool wrote, nothing to judge is nothing wrong. A test of ours would fail.
         Ok(Verdict::Vacuous(reason)) => (format!("valid, but nothing was tested: {reason}"), 0),
@@ -55,19 +56,15 @@ fn exit_code(verdict: &Verdict) -> u8 {
     }
 }
 
-fn read(file: &Path) -> Result<String, String> {
+fn open(file: &Path) -> Result<Box<dyn Read>, String> {
     if file.is_dir() {
         return Err("it is a directory; name the files in it".to_string());
     }
-    let mut bytes = Vec::new();
-    let read = if file == Path::new("-") {
-        io::stdin().read_to_end(&mut bytes).map(drop)
-    } else {
-        fs::read(file).map(|content| bytes = content)
-    };
-    read.map_err(|error| format!("it cannot be read: {error}"))?;
-    String::from_utf8(bytes)
-        .map_err(|error| format!("it is not text from byte {} on", error.utf8_error().valid_up_to()))
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(file).map_err(|error| format!("it cannot be read: {error}"))?;
+    Ok(Box::new(file))
 }
 
 fn consistency(name: &str) -> Result<Consistency, Stop> {

@@ -39,7 +39,16 @@ impl<'t> Reader<'t> {
     }
 
     /// Skips what means nothing, and tags; then the next byte, if there is one.
+    #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<u8>, Fault> {
+        match self.text.as_bytes().get(self.at) {
+            // The usual case: a bracket, a keyword, a number.
+            Some(next @ (b'[' | b']' | b'{' | b'}' | b'0'..=b'9' | b'"')) => Ok(Some(*next)),
+            _ => self.peek_slowly(),
+        }
+    }
+
+    fn peek_slowly(&mut self) -> Result<Option<u8>, Fault> {
         loop {
             self.skip_space();
             match self.text.as_bytes()[self.at..] {
@@ -55,6 +64,27 @@ impl<'t> Reader<'t> {
                 [] => return Ok(None),
             }
         }
+    }
+
+    /// A small whole number in digits, if one comes next; everything else is left to [`value`](Self::value).
+    #[inline]
+    pub(super) fn int(&mut self) -> Option<i64> {
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        while matches!(bytes.get(at), Some(b' ' | b',')) {
+            at += 1;
+        }
+        let start = at;
+        let mut number = 0_i64;
+        while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
+            number = number.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
+            at += 1;
+        }
+        let whole = (1..=18).contains(&(at - start)) && bytes.get(at).is_some_and(|next| ends_token(*next));
+        whole.then(|| {
+            self.at = at;
+            number
+        })
     }
 
     fn skip_space(&mut self) {

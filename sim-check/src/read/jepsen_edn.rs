@@ -25,17 +25,32 @@ pub(super) fn events(text: &str, format: Format, lenient: bool) -> Result<Vec<Ev
 /// The events of a history, one after another.
 pub(super) struct Events<'t> {
     reader: Reader<'t>,
+    /// Whether there is anything but blanks and comments.
+    begun: bool,
     /// The bracket that ends them, if one begins them.
     close: Option<u8>,
     index: u64,
+    /// Whether that bracket has come.
+    over: bool,
     /// Whether an event may lack `:process` and `:f`.
     lenient: bool,
+}
+
+/// A place between two events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    begun: bool,
+    close: Option<u8>,
+    over: bool,
+    index: u64,
+    pub(super) offset: usize,
 }
 
 impl<'t> Events<'t> {
     pub(super) fn new(text: &'t str, format: Format) -> Result<Self, Fault> {
         let mut reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
-        let close = match reader.peek()? {
+        let first = reader.peek()?;
+        let close = match first {
             Some(b'[') => Some(b']'),
             Some(b'(') => Some(b')'),
             _ => None,
@@ -43,12 +58,24 @@ impl<'t> Events<'t> {
         if close.is_some() {
             reader.bump();
         }
-        Ok(Self { reader, close, index: 0, lenient: false })
+        Ok(Self { reader, begun: first.is_some(), close, over: false, index: 0, lenient: false })
     }
 
-    /// Like `new`; an event without `:process` is of process 0, and one without `:f` is a `:txn`.
-    pub(super) fn lenient(text: &'t str, format: Format) -> Result<Self, Fault> {
-        Ok(Self { lenient: true, ..Self::new(text, format)? })
+    /// The events in a piece of a history, from where an earlier piece had come. An event without `:process` is
+    /// of process 0, and one without `:f` is a `:txn`.
+    pub(super) fn resume(text: &'t str, format: Format, place: &Place) -> Result<Self, Fault> {
+        if !place.begun {
+            return Ok(Self { lenient: true, ..Self::new(text, format)? });
+        }
+        let reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
+        Ok(Self { reader, begun: true, close: place.close, over: place.over, index: place.index, lenient: true })
+    }
+
+    /// Where this is.
+    pub(super) fn place(&self) -> Place {
+        let (close, over, index) = (self.close, self.over, self.index);
+        let offset = if self.begun { self.reader.offset() } else { 0 };
+        Place { begun: self.begun, close, over, index, offset }
     }
 
     /// The next event of a numbered process, its value read by `value`.
@@ -70,8 +97,8 @@ impl<'t> Events<'t> {
     fn ended(&mut self) -> Result<bool, Fault> {
         match self.close {
             None => return Ok(self.reader.peek()?.is_none()),
-            Some(close) if !self.reader.closes(close)? => return Ok(false),
-            Some(_) => {}
+            Some(close) if !self.over && !self.reader.closes(close)? => return Ok(false),
+            Some(_) => self.over = true,
         }
         match self.reader.peek()? {
             None => Ok(true),

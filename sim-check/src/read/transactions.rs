@@ -1,12 +1,14 @@
 //! Histories of transactions, read event by event into columns.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::edn::Reader;
 use super::event::{Event, Phase};
+use super::stream::{self, SourceError};
 use super::value::Value;
-use super::{Fault, Format, ReadError, jepsen_edn};
-use crate::transactions::{Act, Atom, Span, Status, Transactions};
+use super::{Fault, ReadError};
+use crate::transactions::{Act, Atom, Draft, Status, Transactions};
 
 const SHAPE: &str = "a transaction is a vector such as [[:append :x 1] [:r :x [1]] [:w :y 2]]";
 
@@ -21,125 +23,159 @@ const SHAPE: &str = "a transaction is a vector such as [[:append :x 1] [:r :x [1
 /// # Ok::<(), sim_check::read::ReadError>(())
 /// ```
 pub fn transactions(text: &str) -> Result<Transactions, ReadError> {
-    read(text).map_err(|fault| ReadError::new(text, fault))
+    transactions_from(text.as_bytes()).map_err(|error| match error {
+        SourceError::Text(error) => error,
+        SourceError::Source(_) => unreachable!("a string can be read, and is text"),
+    })
+}
+
+/// Like [`transactions`], from a file or whatever can be read; of its text only a small piece is held at a time.
+pub fn transactions_from(source: impl io::Read) -> Result<Transactions, SourceError> {
+    let mut notes = Notes::default();
+    stream::events(source, Notes::read_steps, Notes::note, &mut notes)?;
+    Ok(notes.finish())
 }
 
 /// The micro-operations of an event, or why they are none. Events of other kinds have values of their own.
-type Steps = Option<Result<Span, Fault>>;
+type Steps = Option<Result<(), Fault>>;
 
-fn read(text: &str) -> Result<Transactions, Fault> {
-    let mut all = Transactions::default();
-    let mut open: BTreeMap<u64, u32> = BTreeMap::new();
-    let mut events = jepsen_edn::Events::lenient(text, Format::of(text))?;
-    while let Some(event) = events.next(|reader| steps(reader, &mut all))? {
-        note(&mut all, &mut open, event)?;
-    }
-    Ok(all)
+/// The transactions so far, and those that have not ended.
+#[derive(Default)]
+struct Notes {
+    all: Transactions,
+    /// What the event at hand says.
+    draft: Draft,
+    /// What each process asked for.
+    open: BTreeMap<u64, (u32, Draft)>,
+    /// Drafts to be used again.
+    spare: Vec<Draft>,
 }
 
-/// Begins or ends a transaction.
-fn note(all: &mut Transactions, open: &mut BTreeMap<u64, u32>, mut event: Event<'_, Steps>) -> Result<(), Fault> {
-    let steps = event.value.take().transpose()?;
-    if event.phase == Phase::Invoke {
-        let none = (all.mark(), all.mark());
-        let txn = all.begin(event.process, event.moment, steps.unwrap_or(none));
-        open.insert(event.process, txn);
-        return Ok(());
-    }
-    let status = match event.phase {
-        // Without its results, all that is known is that it may have been.
-        Phase::Ok if steps.is_some() => Status::Ok,
-        Phase::Fail => Status::Fail,
-        _ => Status::Info,
-    };
-    match open.remove(&event.process) {
-        Some(txn) => all.end(txn, status, event.moment, steps),
-        None if event.phase == Phase::Info => {}
-        None => return Err(event.uninvoked()),
-    }
-    Ok(())
-}
-
-/// The micro-operations that come next. What turns out to be something else is skipped.
-fn steps(reader: &mut Reader<'_>, all: &mut Transactions) -> Result<Steps, Fault> {
-    let (start, mark, pooled) = (reader.offset(), all.mark(), all.pooled());
-    match vector(reader, all) {
-        Ok(true) => Ok(Some(Ok((mark, all.mark())))),
-        Ok(false) => Ok(None),
-        Err(fault) => {
-            all.forget(mark, pooled);
-            reader.back_to(start);
-            reader.value()?;
-            Ok(Some(Err(fault)))
+impl Notes {
+    /// Begins or ends a transaction.
+    fn note(&mut self, mut event: Event<'_, Steps>) -> Result<(), Fault> {
+        let steps = event.value.take().transpose()?;
+        if event.phase == Phase::Invoke {
+            let txn = self.all.begin(event.process, event.moment);
+            let asked = std::mem::replace(&mut self.draft, self.spare.pop().unwrap_or_default());
+            if let Some((left, asked)) = self.open.insert(event.process, (txn, asked)) {
+                self.all.commit(left, &asked);
+            }
+            return Ok(());
         }
-    }
-}
-
-/// Reads a vector of micro-operations; `false` if there is nil instead.
-fn vector(reader: &mut Reader<'_>, all: &mut Transactions) -> Result<bool, Fault> {
-    if !opens(reader)? {
-        let offset = reader.offset();
-        return match reader.value()? {
-            Value::Nil => Ok(false),
-            other => Err(Fault::new(offset, format!("expected a transaction, found {other}"), SHAPE)),
+        let status = match event.phase {
+            // Without its results, all that is known is that it may have been.
+            Phase::Ok if steps.is_some() => Status::Ok,
+            Phase::Fail => Status::Fail,
+            _ => Status::Info,
         };
-    }
-    while !reader.closes(b']')? {
-        micro(reader, all)?;
-    }
-    Ok(true)
-}
-
-fn micro(reader: &mut Reader<'_>, all: &mut Transactions) -> Result<(), Fault> {
-    let offset = reader.offset();
-    if !opens(reader)? {
-        return Err(reader.fault("expected a micro-operation", SHAPE));
-    }
-    let name = reader.word()?.unwrap_or_default();
-    let key = atom(reader, all)?;
-    let from = all.pooled();
-    let act = match name {
-        "append" => one(reader, all, Act::Append)?,
-        "w" => one(reader, all, Act::Write)?,
-        "r" => found(reader, all)?,
-        _ => {
-            let problem = format!("expected :append, :r or :w, found {name:?}");
-            return Err(Fault::new(offset, problem, SHAPE));
+        match self.open.remove(&event.process) {
+            Some((txn, mut asked)) => {
+                self.all.end(txn, status, event.moment);
+                self.all.commit(txn, if steps.is_some() { &self.draft } else { &asked });
+                asked.clear();
+                self.spare.push(asked);
+            }
+            None if event.phase == Phase::Info => {}
+            None => return Err(event.uninvoked()),
         }
-    };
-    all.micro(act, key, from);
-    match reader.closes(b']')? {
-        true => Ok(()),
-        false => Err(reader.fault("expected the end of a micro-operation", SHAPE)),
+        Ok(())
     }
-}
 
-fn one(reader: &mut Reader<'_>, all: &mut Transactions, act: Act) -> Result<Act, Fault> {
-    let atom = atom(reader, all)?;
-    all.pool(atom);
-    Ok(act)
-}
+    fn finish(mut self) -> Transactions {
+        for (txn, asked) in self.open.values() {
+            self.all.commit(*txn, asked);
+        }
+        self.all
+    }
 
-/// What a read found.
-fn found(reader: &mut Reader<'_>, all: &mut Transactions) -> Result<Act, Fault> {
-    if opens(reader)? {
+    /// Reads the micro-operations that come next. What turns out to be something else is skipped.
+    fn read_steps(&mut self, reader: &mut Reader<'_>) -> Result<Steps, Fault> {
+        let start = reader.offset();
+        self.draft.clear();
+        match self.vector(reader) {
+            Ok(true) => Ok(Some(Ok(()))),
+            Ok(false) => Ok(None),
+            Err(fault) => {
+                self.draft.clear();
+                reader.back_to(start);
+                reader.value()?;
+                Ok(Some(Err(fault)))
+            }
+        }
+    }
+
+    /// Reads a vector of micro-operations; `false` if there is nil instead.
+    fn vector(&mut self, reader: &mut Reader<'_>) -> Result<bool, Fault> {
+        if !opens(reader)? {
+            let offset = reader.offset();
+            return match reader.value()? {
+                Value::Nil => Ok(false),
+                other => Err(Fault::new(offset, format!("expected a transaction, found {other}"), SHAPE)),
+            };
+        }
         while !reader.closes(b']')? {
-            one(reader, all, Act::ReadList)?;
+            self.micro(reader)?;
         }
-        return Ok(Act::ReadList);
+        Ok(true)
     }
-    let value = reader.value()?;
-    if value == Value::Nil {
-        return Ok(Act::ReadNil);
-    }
-    let atom = all.atom(value);
-    all.pool(atom);
-    Ok(Act::ReadOne)
-}
 
-fn atom(reader: &mut Reader<'_>, all: &mut Transactions) -> Result<Atom, Fault> {
-    let value = reader.value()?;
-    Ok(all.atom(value))
+    fn micro(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let offset = reader.offset();
+        if !opens(reader)? {
+            return Err(reader.fault("expected a micro-operation", SHAPE));
+        }
+        let name = reader.word()?.unwrap_or_default();
+        let key = self.atom(reader)?;
+        let act = match name {
+            "append" => self.one(reader, Act::Append)?,
+            "w" => self.one(reader, Act::Write)?,
+            "r" => self.found(reader)?,
+            _ => {
+                let problem = format!("expected :append, :r or :w, found {name:?}");
+                return Err(Fault::new(offset, problem, SHAPE));
+            }
+        };
+        self.draft.micro(act, key);
+        match reader.closes(b']')? {
+            true => Ok(()),
+            false => Err(reader.fault("expected the end of a micro-operation", SHAPE)),
+        }
+    }
+
+    fn one(&mut self, reader: &mut Reader<'_>, act: Act) -> Result<Act, Fault> {
+        let atom = self.atom(reader)?;
+        self.draft.value(atom);
+        Ok(act)
+    }
+
+    /// What a read found.
+    fn found(&mut self, reader: &mut Reader<'_>) -> Result<Act, Fault> {
+        if opens(reader)? {
+            while let Some(number) = reader.int() {
+                self.draft.value(Atom::number(number));
+            }
+            while !reader.closes(b']')? {
+                self.one(reader, Act::ReadList)?;
+            }
+            return Ok(Act::ReadList);
+        }
+        let value = reader.value()?;
+        if value == Value::Nil {
+            return Ok(Act::ReadNil);
+        }
+        let atom = self.all.atom(value);
+        self.draft.value(atom);
+        Ok(Act::ReadOne)
+    }
+
+    fn atom(&mut self, reader: &mut Reader<'_>) -> Result<Atom, Fault> {
+        if let Some(number) = reader.int() {
+            return Ok(Atom::number(number));
+        }
+        let value = reader.value()?;
+        Ok(self.all.atom(value))
+    }
 }
 
 /// Skips the beginning of a vector, if it comes next.
@@ -167,6 +203,37 @@ mod tests {
             assert_eq!(all.describe(0), "append 2 to 1, read \"k\": [7 8]");
             assert_eq!((all.len(), all.txn(0).process), (1, 3));
         }
+    }
+
+    /// A source that gives a few bytes at a time.
+    struct Drip<'t>(&'t [u8], usize);
+
+    impl io::Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let some = self.0.len().min(self.1).min(buffer.len());
+            let (now, later) = self.0.split_at(some);
+            buffer[..some].copy_from_slice(now);
+            self.0 = later;
+            Ok(some)
+        }
+    }
+
+    #[test]
+    fn a_history_that_comes_in_pieces_is_the_same_history() {
+        let edn = "[ ; é ] a comment {\n{:type :invoke :process 3 :value [[:append \"é\" 12] [:r 7 nil]]}\n
+                   {:type :info, :process :nemesis, :value {:cut [1 2]}} #_{:x 1} ; more
+                   {:type :ok :process 3 :value [[:append \"é\" 12] [:r 7 [123 456]]]} ] ; the end";
+        let whole = transactions(edn).expect("a history");
+        for size in 1..60 {
+            let pieces = transactions_from(Drip(edn.as_bytes(), size)).expect("a history");
+            assert_eq!((pieces.len(), pieces.describe(0)), (1, whole.describe(0)), "{size} bytes at a time");
+            assert_eq!(pieces.txn(0).completed, whole.txn(0).completed);
+            let cut = &edn.as_bytes()[..edn.len() - 40];
+            let Err(SourceError::Text(error)) = transactions_from(Drip(cut, size)) else { panic!("it is cut") };
+            assert_eq!(Some(error), transactions(std::str::from_utf8(cut).expect("text")).err());
+        }
+        let Err(SourceError::Source(error)) = transactions_from(&b"{:type :invoke \xff"[..]) else { panic!("no text") };
+        assert_eq!(error.to_string(), "it is not text from byte 15 on");
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub(crate) struct Atom(i64);
 /// Whole numbers from here on are names.
 const NAMES: i64 = 1 << 62;
 
+impl Atom {
+    /// A whole number of at most eighteen digits.
+    pub(crate) fn number(number: i64) -> Self {
+        debug_assert!(number < NAMES, "names begin there");
+        Atom(number)
+    }
+}
+
 /// What is known of the end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -23,6 +31,31 @@ pub(crate) enum Status {
     Fail,
     /// It may have committed. Its writes count if someone saw them; what it read is not known.
     Info,
+}
+
+/// The micro-operations of one event, before it is known whether they count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draft {
+    micros: Vec<(Act, Atom, u32)>,
+    values: Vec<Atom>,
+}
+
+impl Draft {
+    /// Forgets everything, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.micros.clear();
+        self.values.clear();
+    }
+
+    /// Adds a value of the next micro-operation.
+    pub(crate) fn value(&mut self, value: Atom) {
+        self.values.push(value);
+    }
+
+    /// Adds a micro-operation with the values since the last.
+    pub(crate) fn micro(&mut self, act: Act, key: Atom) {
+        self.micros.push((act, key, short(self.values.len())));
+    }
 }
 
 /// One transaction.
@@ -64,8 +97,8 @@ pub(crate) struct Micro {
     to: u32,
 }
 
-/// Some micro-operations that follow one another in the columns.
-pub(crate) type Span = (u32, u32);
+/// In place of where values begin: they are the first ones of the list of the key.
+const PREFIX: u32 = u32::MAX;
 
 /// A history of transactions, in the order of their invocation.
 ///
@@ -76,6 +109,9 @@ pub struct Transactions {
     txns: Vec<Txn>,
     micros: Vec<Micro>,
     pool: Vec<Atom>,
+    /// Of each key the longest list that was read, as far as lists were read that continue each other. Most reads
+    /// are a beginning of it, and are kept as a length.
+    lists: Vec<Vec<Atom>>,
     keys: IndexSet<Atom, FxBuildHasher>,
     names: IndexSet<Value, FxBuildHasher>,
 }
@@ -92,12 +128,13 @@ impl Transactions {
                 Outcome::Info { at } => (&operation.op, Status::Info, Some(*at)),
                 Outcome::Open => (&operation.op, Status::Info, None),
             };
-            let start = all.mark();
-            mops.iter().for_each(|mop| all.push(mop));
-            let txn = all.begin(operation.process, operation.invoked, (start, all.mark()));
+            let mut draft = Draft::default();
+            mops.iter().for_each(|mop| all.push(mop, &mut draft));
+            let txn = all.begin(operation.process, operation.invoked);
             if let Some(at) = at {
-                all.end(txn, status, at, None);
+                all.end(txn, status, at);
             }
+            all.commit(txn, &draft);
         }
         all
     }
@@ -112,24 +149,16 @@ impl Transactions {
         self.txns.is_empty()
     }
 
-    fn push(&mut self, mop: &Mop) {
-        match mop {
-            Mop::Append(key, value) => self.push_all(Act::Append, key, std::slice::from_ref(value)),
-            Mop::Write(key, value) => self.push_all(Act::Write, key, std::slice::from_ref(value)),
-            Mop::Read(key, Some(Value::List(members))) => self.push_all(Act::ReadList, key, members),
-            Mop::Read(key, None | Some(Value::Nil)) => self.push_all(Act::ReadNil, key, &[]),
-            Mop::Read(key, Some(value)) => self.push_all(Act::ReadOne, key, std::slice::from_ref(value)),
-        }
-    }
-
-    fn push_all(&mut self, act: Act, key: &Value, values: &[Value]) {
-        let from = self.pool.len();
-        for value in values {
-            let atom = self.atom(value.clone());
-            self.pool.push(atom);
-        }
-        let key = self.atom(key.clone());
-        self.micro(act, key, from);
+    fn push(&mut self, mop: &Mop, draft: &mut Draft) {
+        let (act, key, values) = match mop {
+            Mop::Append(key, value) => (Act::Append, key, std::slice::from_ref(value)),
+            Mop::Write(key, value) => (Act::Write, key, std::slice::from_ref(value)),
+            Mop::Read(key, Some(Value::List(members))) => (Act::ReadList, key, &members[..]),
+            Mop::Read(key, None | Some(Value::Nil)) => (Act::ReadNil, key, &[][..]),
+            Mop::Read(key, Some(value)) => (Act::ReadOne, key, std::slice::from_ref(value)),
+        };
+        values.iter().for_each(|value| draft.value(self.atom(value.clone())));
+        draft.micro(act, self.atom(key.clone()));
     }
 
     /// The eight bytes that stand for `value`.
@@ -148,47 +177,55 @@ impl Transactions {
         }
     }
 
-    /// How many values the pool holds: where those of the next micro-operation begin.
-    pub(crate) fn pooled(&self) -> usize {
-        self.pool.len()
-    }
-
-    /// Adds a value of the next micro-operation.
-    pub(crate) fn pool(&mut self, atom: Atom) {
-        self.pool.push(atom);
-    }
-
-    /// Adds a micro-operation with the values that were pooled since there were `from`.
-    pub(crate) fn micro(&mut self, act: Act, key: Atom, from: usize) {
-        let key = short(self.keys.insert_full(key).0);
-        self.micros.push(Micro { act, key, from: short(from), to: short(self.pool.len()) });
-    }
-
-    /// Forgets micro-operations and values that turned out to be none.
-    pub(crate) fn forget(&mut self, micros: u32, pooled: usize) {
-        self.micros.truncate(micros as usize);
-        self.pool.truncate(pooled);
-    }
-
-    /// Where the next micro-operation goes.
-    pub(crate) fn mark(&self) -> u32 {
-        short(self.micros.len())
-    }
-
     /// Adds a transaction that may never end.
-    pub(crate) fn begin(&mut self, process: u64, invoked: Moment, (first, end): Span) -> u32 {
-        self.txns.push(Txn { process, status: Status::Info, invoked, completed: None, first, end });
+    pub(crate) fn begin(&mut self, process: u64, invoked: Moment) -> u32 {
+        let here = short(self.micros.len());
+        self.txns.push(Txn { process, status: Status::Info, invoked, completed: None, first: here, end: here });
         short(self.txns.len() - 1)
     }
 
-    /// Ends a transaction; `done` are its micro-operations if the end tells them.
-    pub(crate) fn end(&mut self, txn: u32, status: Status, at: Moment, done: Option<Span>) {
+    /// Ends a transaction.
+    pub(crate) fn end(&mut self, txn: u32, status: Status, at: Moment) {
         let txn = &mut self.txns[txn as usize];
         txn.status = status;
         txn.completed = Some(at);
-        if let Some((first, end)) = done {
-            (txn.first, txn.end) = (first, end);
+    }
+
+    /// Says what a transaction did.
+    pub(crate) fn commit(&mut self, txn: u32, draft: &Draft) {
+        let first = short(self.micros.len());
+        let mut from = 0;
+        let known = self.txns[txn as usize].status == Status::Ok;
+        for (act, key, to) in &draft.micros {
+            let key = self.keys.insert_full(*key).0;
+            let values = &draft.values[from as usize..*to as usize];
+            let (from_here, to_here) = match known && *act == Act::ReadList && self.continues(key, values) {
+                true => (PREFIX, short(values.len())),
+                false => {
+                    let start = short(self.pool.len());
+                    self.pool.extend_from_slice(values);
+                    (start, short(self.pool.len()))
+                }
+            };
+            self.micros.push(Micro { act: *act, key: short(key), from: from_here, to: to_here });
+            from = *to;
         }
+        let txn = &mut self.txns[txn as usize];
+        (txn.first, txn.end) = (first, short(self.micros.len()));
+    }
+
+    /// Whether `values` are a beginning of the list of a key, once that has learned what they add to it.
+    fn continues(&mut self, key: usize, values: &[Atom]) -> bool {
+        if self.lists.len() <= key {
+            self.lists.resize_with(key + 1, Vec::new);
+        }
+        let list = &mut self.lists[key];
+        let common = list.len().min(values.len());
+        let continues = list[..common] == values[..common];
+        if continues {
+            list.extend_from_slice(&values[common..]);
+        }
+        continues
     }
 
     pub(crate) fn txn(&self, id: u32) -> &Txn {
@@ -208,7 +245,10 @@ impl Transactions {
 
     /// The values of a micro-operation.
     pub(crate) fn atoms(&self, micro: &Micro) -> &[Atom] {
-        &self.pool[micro.from as usize..micro.to as usize]
+        match micro.from {
+            PREFIX => &self.lists[micro.key as usize][..micro.to as usize],
+            from => &self.pool[from as usize..micro.to as usize],
+        }
     }
 
     pub(crate) fn keys(&self) -> usize {

@@ -119,10 +119,10 @@ impl<'g> Search<'g> {
     fn components(&self, mask: u8) -> Vec<Vec<u32>> {
         let graph = self.graph;
         let step = |node, n: usize| {
-            let edge = graph.from(node)[n];
+            let edge = graph.edge(node, n);
             (edge.why.bit() & mask != 0).then_some(edge.to)
         };
-        components(graph.nodes(), |node| graph.from(node).len(), step)
+        components(graph.nodes(), |node| graph.degree(node), step)
     }
 
     /// The components of some nodes with the edges of a mask, each with its transactions and relays.
@@ -131,9 +131,9 @@ impl<'g> Search<'g> {
         // Each node twice: reached by a read that was overwritten, or not.
         let twice = if rule == Rule::NoAdjacentRw { 2 } else { 1 };
         let place = |node: u32| nodes.binary_search(&node).ok();
-        let row = |pair: u32| graph.from(nodes[pair as usize / twice]).len();
+        let row = |pair: u32| graph.degree(nodes[pair as usize / twice]);
         let step = |pair: u32, n: usize| {
-            let edge = graph.from(nodes[pair as usize / twice])[n];
+            let edge = graph.edge(nodes[pair as usize / twice], n);
             let by_rw = pair as usize % twice == 1;
             let to = place(edge.to).filter(|_| edge.why.bit() & mask != 0)?;
             let legal = twice == 1 || allowed(graph, rule, &edge, by_rw);
@@ -183,8 +183,8 @@ impl<'g> Search<'g> {
                 Base::GNonadjacent => Rule::NoAdjacentRw,
                 _ => Rule::Any,
             };
-            for n in 0..self.graph.from(node).len() {
-                let edge = self.graph.from(node)[n];
+            for n in 0..self.graph.degree(node) {
+                let edge = self.graph.edge(node, n);
                 if edge.why == Why::Rw && self.member[edge.to as usize] == self.members {
                     self.improve(&mut best, node, Some(edge), (rule, mask));
                 }
@@ -253,8 +253,8 @@ impl<'g> Search<'g> {
         for edge in graph.from(node) {
             self.work += 1;
             let inside = self.member[edge.to as usize] == self.members && edge.why.bit() & mask != 0;
-            if inside && allowed(graph, rule, edge, by_rw) {
-                self.reach(queue, distance, *edge, from);
+            if inside && allowed(graph, rule, &edge, by_rw) {
+                self.reach(queue, distance, edge, from);
             }
         }
     }

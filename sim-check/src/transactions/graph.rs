@@ -35,12 +35,34 @@ pub(crate) struct Edge {
     pub(crate) key: u32,
 }
 
+/// Why an edge is there and what it is about, in four bytes: there are fewer than 2^29 keys.
+#[derive(Clone, Copy, Debug)]
+struct Label(u32);
+
+const KEY_BITS: u32 = 29;
+
+impl Label {
+    fn new(why: Why, key: u32) -> Self {
+        assert!(key < 1 << KEY_BITS, "a history has fewer than 2^29 keys");
+        Label((why as u32) << KEY_BITS | key)
+    }
+
+    fn why(self) -> Why {
+        const WHYS: [Why; 5] = [Why::Ww, Why::Wr, Why::Rw, Why::Process, Why::Realtime];
+        WHYS[(self.0 >> KEY_BITS) as usize]
+    }
+
+    fn key(self) -> u32 {
+        self.0 & ((1 << KEY_BITS) - 1)
+    }
+}
+
 /// Edges as they are found.
 #[derive(Debug)]
 pub(crate) struct Builder {
     txns: u32,
     nodes: u32,
-    edges: Vec<Edge>,
+    edges: Vec<(u32, u32, Label)>,
 }
 
 impl Builder {
@@ -51,7 +73,7 @@ impl Builder {
     /// Adds an edge, unless it would be one from a transaction to itself.
     pub(crate) fn edge(&mut self, from: u32, to: u32, why: Why, key: u32) {
         if from != to {
-            self.edges.push(Edge { from, to, why, key });
+            self.edges.push((from, to, Label::new(why, key)));
         }
     }
 
@@ -95,7 +117,7 @@ impl Builder {
     }
 
     pub(crate) fn build(self) -> Graph {
-        Graph::new(self.txns, self.nodes, &self.edges)
+        Graph::new(self.txns, self.nodes, self.edges)
     }
 }
 
@@ -104,25 +126,28 @@ impl Builder {
 pub(crate) struct Graph {
     pub(crate) txns: u32,
     rows: Vec<u32>,
-    edges: Vec<Edge>,
+    edges: Vec<(u32, Label)>,
 }
 
 impl Graph {
-    fn new(txns: u32, nodes: u32, unsorted: &[Edge]) -> Self {
+    fn new(txns: u32, nodes: u32, unsorted: Vec<(u32, u32, Label)>) -> Self {
         let mut rows = vec![0_u32; nodes as usize + 1];
-        for edge in unsorted {
-            rows[edge.from as usize + 1] += 1;
+        for (from, ..) in &unsorted {
+            rows[*from as usize] += 1;
         }
-        for node in 1..rows.len() {
-            rows[node] += rows[node - 1];
+        let mut end = 0;
+        for row in &mut rows {
+            end += std::mem::replace(row, end);
         }
-        let mut next = rows.clone();
-        let mut edges = unsorted.to_vec();
-        for edge in unsorted {
-            let place = &mut next[edge.from as usize];
-            edges[*place as usize] = *edge;
+        // Each row's beginning moves to its end as the row is filled, and is moved back after.
+        let mut edges = vec![(0, Label(0)); unsorted.len()];
+        for (from, to, label) in unsorted {
+            let place = &mut rows[from as usize];
+            edges[*place as usize] = (to, label);
             *place += 1;
         }
+        rows.copy_within(..nodes as usize, 1);
+        rows[0] = 0;
         Self { txns, rows, edges }
     }
 
@@ -130,9 +155,20 @@ impl Graph {
         self.rows.len() as u32 - 1
     }
 
+    /// How many edges leave a node.
+    pub(crate) fn degree(&self, node: u32) -> usize {
+        (self.rows[node as usize + 1] - self.rows[node as usize]) as usize
+    }
+
+    /// One of the edges that leave a node.
+    pub(crate) fn edge(&self, node: u32, n: usize) -> Edge {
+        let (to, label) = self.edges[self.rows[node as usize] as usize + n];
+        Edge { from: node, to, why: label.why(), key: label.key() }
+    }
+
     /// The edges that leave a node.
-    pub(crate) fn from(&self, node: u32) -> &[Edge] {
-        &self.edges[self.rows[node as usize] as usize..self.rows[node as usize + 1] as usize]
+    pub(crate) fn from(&self, node: u32) -> impl Iterator<Item = Edge> {
+        (0..self.degree(node)).map(move |n| self.edge(node, n))
     }
 
     pub(crate) fn relays(&self, node: u32) -> bool {
@@ -202,7 +238,7 @@ mod tests {
         let mut builder = Builder::new(txns);
         pairs.iter().for_each(|(from, to)| builder.edge(*from, *to, Why::Ww, 0));
         let graph = builder.build();
-        components(graph.nodes(), |node| graph.from(node).len(), |node, n| Some(graph.from(node)[n].to))
+        components(graph.nodes(), |node| graph.degree(node), |node, n| Some(graph.edge(node, n).to))
     }
 
     #[test]
@@ -227,7 +263,7 @@ mod tests {
                 let mut reached = Vec::new();
                 let mut left = vec![before];
                 while let Some(node) = left.pop() {
-                    let after = graph.from(node).iter().map(|edge| edge.to);
+                    let after = graph.from(node).map(|edge| edge.to);
                     let (relays, txns): (Vec<u32>, Vec<u32>) = after.partition(|node| graph.relays(*node));
                     left.extend(relays);
                     reached.extend(txns);

@@ -169,7 +169,9 @@ impl<'a> Versions<'a> {
 
     /// Whether a read is a beginning of the longest.
     pub(super) fn agrees(&self, all: &Transactions, read: &Micro) -> bool {
-        self.longest(read.key).starts_with(all.atoms(read))
+        let (longest, atoms) = (self.longest(read.key), all.atoms(read));
+        let beginning = atoms.as_ptr() == longest.as_ptr() && atoms.len() <= longest.len();
+        beginning || longest.starts_with(atoms)
     }
 
     /// Who wrote the versions of a key, those aside whose transaction aborted or is not known.

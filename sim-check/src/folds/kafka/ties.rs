@@ -12,14 +12,14 @@ pub(super) fn check(record: &Record, ww_deps: bool, report: &mut KafkaReport) {
     order.sort_by_key(|act| record.acts[*act].invoked.index);
     let mut numbers = vec![0; order.len()];
     for act in order {
-        let (acted, none) = (&record.acts[act], (all.mark(), all.mark()));
-        numbers[act] = all.begin(acted.process, acted.invoked, none);
+        let acted = &record.acts[act];
+        numbers[act] = all.begin(acted.process, acted.invoked);
         let status = match acted.phase {
             Phase::Ok => Status::Ok,
             Phase::Fail => Status::Fail,
             _ => Status::Info,
         };
-        all.end(numbers[act], status, acted.at, None);
+        all.end(numbers[act], status, acted.at);
     }
     let edges = edges(record, ww_deps, &numbers);
     let tell = |edge: &crate::transactions::Edge| match edge.why {
