@@ -54,9 +54,9 @@ mod checkers;
 mod checkers_registers;
 
 pub use analysis::Analysis;
+pub(crate) use analysis::explain_cycles;
 pub use anomaly::{Anomaly, Base, Kind, Order};
 pub use columns::Transactions;
-pub(crate) use analysis::explain_cycles;
 pub(crate) use columns::{Act, Atom, Draft, Status};
 pub(crate) use graph::{Edge, Why};
 pub use lattice::Consistency;

@@ -3,7 +3,6 @@
 use super::*;
 use crate::read;
 
-
 pub(super) fn judge(check: &mut dyn Fold, events: &[(u64, &str, &str, &str)]) -> String {
     let line = |(process, phase, f, value): &(u64, &str, &str, &str)| {
         format!("{{:process {process} :type :{phase} :f :{f} :value {value}}}\n")
@@ -118,10 +117,7 @@ fn a_set_that_shows_elements_late_is_stale() {
 fn two_readers_who_see_different_orders_are_a_long_fork() {
     let reads = |second| [(1, "ok", "read", "[[:r 1 1] [:r 2 nil]]"), (2, "ok", "read", second)];
     let fork = judge(&mut long_fork(), &reads("[[:r 1 nil] [:r 2 1]]"));
-    assert_eq!(
-        fork,
-        "long fork: client-1 at event 0 saw 1 and not 2, client-2 at event 1 saw 2 and not 1"
-    );
+    assert_eq!(fork, "long fork: client-1 at event 0 saw 1 and not 2, client-2 at event 1 saw 2 and not 1");
     assert_eq!(judge(&mut long_fork(), &reads("[[:r 2 1] [:r 1 1]]")), "valid");
     assert!(judge(&mut long_fork(), &reads("[[:r 1 2] [:r 2 nil]]")).starts_with("unknown: 1 is read with two values"));
     assert!(judge(&mut long_fork(), &reads("[[:r 1 1]]")).starts_with("unknown: event 1"));
@@ -168,10 +164,15 @@ fn who_sees_a_write_sees_what_was_acknowledged_before_it() {
 #[test]
 fn numbers_that_grow_are_not_read_to_shrink() {
     let read = |client, value| [(client, "invoke", "read", "nil"), (client, "ok", "read", value)];
-    assert!(judge(&mut monotonic(), &[read(1, "2"), read(1, "1")].concat()).contains("read 1 at event 3, after client-1 read 2"));
+    assert!(
+        judge(&mut monotonic(), &[read(1, "2"), read(1, "1")].concat())
+            .contains("read 1 at event 3, after client-1 read 2")
+    );
     assert_eq!(judge(&mut monotonic(), &[read(1, "2"), read(2, "1")].concat()), "valid");
     let all = &mut monotonic().for_all_clients();
-    assert!(judge(all, &[read(1, "{x 2}"), read(2, "{x 1}")].concat()).contains("read 1 from x at event 3, after client-1"));
+    assert!(
+        judge(all, &[read(1, "{x 2}"), read(2, "{x 1}")].concat()).contains("read 1 from x at event 3, after client-1")
+    );
     let overlap = [read(1, "2")[0], read(2, "2")[0], read(1, "2")[1], read(2, "1")[1]];
     assert_eq!(judge(&mut monotonic().for_all_clients(), &overlap), "valid");
 }

@@ -51,7 +51,8 @@ fn messages_that_failed_or_were_lost_or_never_seen_are_found() {
 
 #[test]
 fn a_send_of_unknown_outcome_counts_once_something_of_it_was_polled() {
-    let send = [(0, "invoke", "send", "[[:send x a] [:send y b]]"), (0, "info", "send", "[[:send x a] [:send y [0 b]]]")];
+    let send =
+        [(0, "invoke", "send", "[[:send x a] [:send y b]]"), (0, "info", "send", "[[:send x a] [:send y [0 b]]]")];
     let more = [(3, "invoke", "send", "[[:send y c]]"), (3, "info", "send", "[[:send y c]]")];
     let c = poll(2, "[[:poll {y [[1 c]]}]]");
     assert_eq!(found(&[send, more, c].concat()).0, Vec::<String>::new());
@@ -112,7 +113,8 @@ fn producers_are_held_to_the_order_of_their_sends() {
 
 #[test]
 fn operations_that_see_themselves_or_each_other_are_found() {
-    let own = [(1, "invoke", "txn", "[[:send x a] [:poll]]"), (1, "ok", "txn", "[[:send x [0 a]] [:poll {x [[0 a]]}]]")];
+    let own =
+        [(1, "invoke", "txn", "[[:send x a] [:poll]]"), (1, "ok", "txn", "[[:send x [0 a]] [:poll {x [[0 a]]}]]")];
     assert_eq!(found(&own).0, ["precommitted-read"]);
     let circle = [
         (1, "invoke", "txn", "[[:send x a] [:poll]]"),
@@ -128,7 +130,9 @@ fn operations_that_see_themselves_or_each_other_are_found() {
 #[test]
 fn a_partition_with_two_owners_in_a_generation_is_found_at_once() {
     let owned = |process, generation| {
-        format!("{{:process {process} :type :ok :f :poll :value [] :rebalance-log [{{:keys [x] :generation {generation}}}]}}")
+        format!(
+            "{{:process {process} :type :ok :f :poll :value [] :rebalance-log [{{:keys [x] :generation {generation}}}]}}"
+        )
     };
     assert_eq!(judge(&(owned(1, 1) + &owned(2, 2))), (vec![], Verdict::Valid));
     let (kinds, verdict) = judge(&(owned(1, 1) + &owned(2, 1)));

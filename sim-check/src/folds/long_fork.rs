@@ -120,7 +120,9 @@ fn told(keys: &[Value], first: (&[Value], &ClientEvent), second: (&[Value], &Cli
         only(first.0, second.0),
     );
     let mut evidence = evidence(other, sentence);
-    evidence.involved.push(Witness { what: format!("{} {}", one.f, one.value), ..super::evidence(one, String::new()).failed });
+    evidence
+        .involved
+        .push(Witness { what: format!("{} {}", one.f, one.value), ..super::evidence(one, String::new()).failed });
     Verdict::Invalid(Box::new(evidence))
 }
 

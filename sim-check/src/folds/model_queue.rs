@@ -32,7 +32,8 @@ impl Fold for ModelQueue {
                 let held = self.held.get_mut(&event.value).filter(|held| **held > 0);
                 let Some(held) = held else {
                     let (client, at, value) = (event.process, event.moment.index, &event.value);
-                    let sentence = format!("client-{client} took {value} from the queue at event {at}, which was not in it");
+                    let sentence =
+                        format!("client-{client} took {value} from the queue at event {at}, which was not in it");
                     return Some(evidence(event, sentence));
                 };
                 *held -= 1;

@@ -31,7 +31,9 @@ impl Causal {
         let (value, next) = (&event.value, Value::Int(self.counter + 1));
         match event.f.as_str() {
             "write" if *value != next => Some(format!("wrote {value}, where {next} was to follow")),
-            "read-init" if self.counter == 0 && *value != Value::Int(0) => Some(format!("read {value} at first, not 0")),
+            "read-init" if self.counter == 0 && *value != Value::Int(0) => {
+                Some(format!("read {value} at first, not 0"))
+            }
             "read" | "read-init" if *value != Value::Nil && *value != self.value => {
                 Some(format!("read {value}, where the register held {}", self.value))
             }

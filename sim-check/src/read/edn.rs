@@ -41,9 +41,14 @@ impl<'t> Reader<'t> {
     /// Skips what means nothing, and tags; then the next byte, if there is one.
     #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<u8>, Fault> {
-        match self.text.as_bytes().get(self.at) {
+        let bytes = self.text.as_bytes();
+        while matches!(bytes.get(self.at), Some(b' ' | b',' | b'\n')) {
+            self.at += 1;
+        }
+        match bytes.get(self.at) {
             // The usual case: a bracket, a keyword, a number.
             Some(next @ (b'[' | b']' | b'{' | b'}' | b'0'..=b'9' | b'"')) => Ok(Some(*next)),
+            Some(b':') if !self.json => Ok(Some(b':')),
             _ => self.peek_slowly(),
         }
     }
@@ -136,7 +141,11 @@ impl<'t> Reader<'t> {
 
     /// The next value, whatever it is.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
-        match self.peek()? {
+        let next = self.peek()?;
+        if let Some(number) = self.int() {
+            return Ok(Value::Int(number));
+        }
+        match next {
             None => Err(self.fault("expected a value, found the end of the text", CUT)),
             Some(b'[') => self.list(b']'),
             Some(b'(') => self.list(b')'),
@@ -306,7 +315,12 @@ mod tests {
 
     #[test]
     fn escaped_characters_are_those_they_stand_for() {
-        let cases = [(r#""A\n""#, "A\n"), (r#""\ud83d\ude00""#, "😀"), (r#""\ud83d""#, "\u{FFFD}"), (r#""\u12""#, "\u{FFFD}12")];
+        let cases = [
+            (r#""A\n""#, "A\n"),
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""\ud83d""#, "\u{FFFD}"),
+            (r#""\u12""#, "\u{FFFD}12"),
+        ];
         for (text, meant) in cases {
             assert_eq!(Reader::of_json(text).value().expect(text), Value::from(meant));
         }

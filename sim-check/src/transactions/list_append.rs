@@ -109,7 +109,7 @@ fn lost_updates(all: &Transactions, versions: &Versions<'_>, findings: &mut Find
 fn dependencies(all: &Transactions, versions: &Versions<'_>, graph: &mut Builder) {
     for key in 0..all.keys() as u32 {
         let mut last = None;
-        for writer in versions.live_writers(all, key) {
+        for writer in versions.live_writers(key) {
             if let Some(before) = last.replace(writer) {
                 graph.edge(before, writer, Why::Ww, key);
             }
@@ -122,13 +122,13 @@ fn dependencies(all: &Transactions, versions: &Versions<'_>, graph: &mut Builder
     for (id, _) in all.iter() {
         for read in external_reads(all, id) {
             let (key, atoms) = (read.key, all.atoms(read));
-            if let Some(writer) = versions.last_live(all, key, atoms) {
+            if let Some(writer) = versions.last_live(all, read) {
                 graph.edge(writer, id, Why::Wr, key);
             }
             if !versions.agrees(all, read) {
                 continue;
             }
-            match versions.next_live(all, key, atoms.len()) {
+            match versions.next_live(key, atoms.len()) {
                 Some((writer, _)) => graph.edge(id, writer, Why::Rw, key),
                 None => at_end[key as usize].push(id),
             }
@@ -173,7 +173,7 @@ impl Story<'_> {
 
     /// The append of an edge's end that followed a version of some length.
     fn next(&self, edge: &Edge, length: usize) -> Option<Atom> {
-        let next = self.versions.next_live(self.all, edge.key, length).filter(|(writer, _)| *writer == edge.to);
+        let next = self.versions.next_live(edge.key, length).filter(|(writer, _)| *writer == edge.to);
         next.map(|(_, atom)| atom).or_else(|| self.appends(edge.to, edge.key).find(|atom| self.unread(edge.key, *atom)))
     }
 

@@ -10,10 +10,16 @@ use super::list_append::short_list;
 /// The place of a value that is in no read.
 pub(super) const UNREAD: u32 = u32::MAX;
 
+/// In place of a transaction.
+const NOBODY: u32 = u32::MAX;
+
 /// Who appended what, and the order of the appends to each key.
 pub(super) struct Versions<'a> {
-    writers: FxHashMap<(u32, Atom), Writer>,
+    /// Of each key, by value.
+    writers: Vec<FxHashMap<Atom, Writer>>,
     longest: Vec<&'a [Atom]>,
+    /// Of each value of the longest read, who appended it, unless that was undone or nobody did.
+    live: Vec<Vec<u32>>,
     unread: Vec<Vec<u32>>,
     /// Of each key the longest read, and reads that are no beginning of it.
     whole: Vec<(u32, Micro)>,
@@ -31,8 +37,9 @@ impl<'a> Versions<'a> {
     /// Finds the order, and what contradicts that there is one.
     pub(super) fn new(all: &'a Transactions, findings: &mut Findings) -> Self {
         let mut versions = Versions {
-            writers: FxHashMap::default(),
+            writers: vec![FxHashMap::default(); all.keys()],
             longest: vec![&[]; all.keys()],
+            live: vec![Vec::new(); all.keys()],
             unread: vec![Vec::new(); all.keys()],
             whole: Vec::new(),
             ambiguous: None,
@@ -48,7 +55,7 @@ impl<'a> Versions<'a> {
         for (id, _) in all.iter() {
             for append in all.micros(id).iter().filter(|micro| micro.act == Act::Append) {
                 let atom = all.atoms(append)[0];
-                let other = self.writers.insert((append.key, atom), Writer { txn: id, place: UNREAD });
+                let other = self.writers[append.key as usize].insert(atom, Writer { txn: id, place: UNREAD });
                 if let Some(other) = other {
                     self.ambiguous.get_or_insert_with(|| {
                         let (value, key) = (all.value(atom), all.key(append.key));
@@ -120,17 +127,18 @@ impl<'a> Versions<'a> {
     }
 
     fn note_places(&mut self, all: &Transactions) {
-        for (key, longest) in (0..).zip(&self.longest) {
-            for (place, atom) in (0..).zip(*longest) {
-                if let Some(writer) = self.writers.get_mut(&(key, *atom)) {
-                    writer.place = place;
-                }
-            }
+        for ((longest, writers), live) in self.longest.iter().zip(&mut self.writers).zip(&mut self.live) {
+            let note = |(place, atom): (u32, &Atom)| {
+                let Some(writer) = writers.get_mut(atom) else { return NOBODY };
+                writer.place = place;
+                if all.txn(writer.txn).status == Status::Fail { NOBODY } else { writer.txn }
+            };
+            *live = (0..).zip(*longest).map(note).collect();
         }
         for (id, _) in all.iter().filter(|(_, txn)| txn.status != Status::Fail) {
             for append in all.micros(id).iter().filter(|micro| micro.act == Act::Append) {
                 let unread = &mut self.unread[append.key as usize];
-                let place = self.writers.get(&(append.key, all.atoms(append)[0])).map(|writer| writer.place);
+                let place = self.writers[append.key as usize].get(&all.atoms(append)[0]).map(|writer| writer.place);
                 if place == Some(UNREAD) && unread.last() != Some(&id) {
                     unread.push(id);
                 }
@@ -154,7 +162,7 @@ impl<'a> Versions<'a> {
     }
 
     pub(super) fn writer(&self, key: u32, atom: Atom) -> Option<u32> {
-        self.writers.get(&(key, atom)).map(|writer| writer.txn)
+        self.writers[key as usize].get(&atom).map(|writer| writer.txn)
     }
 
     /// Who appended a value, unless that was undone.
@@ -164,7 +172,7 @@ impl<'a> Versions<'a> {
 
     /// Where in the order a value is, or [`UNREAD`].
     pub(super) fn place(&self, key: u32, atom: Atom) -> u32 {
-        self.writers.get(&(key, atom)).map_or(UNREAD, |writer| writer.place)
+        self.writers[key as usize].get(&atom).map_or(UNREAD, |writer| writer.place)
     }
 
     /// Whether a read is a beginning of the longest.
@@ -175,19 +183,23 @@ impl<'a> Versions<'a> {
     }
 
     /// Who wrote the versions of a key, those aside whose transaction aborted or is not known.
-    pub(super) fn live_writers(&self, all: &Transactions, key: u32) -> impl Iterator<Item = u32> {
-        self.longest(key).iter().filter_map(move |atom| self.live(all, key, *atom))
+    pub(super) fn live_writers(&self, key: u32) -> impl Iterator<Item = u32> {
+        self.live[key as usize].iter().copied().filter(|writer| *writer != NOBODY)
     }
 
     /// The last of some values that a live transaction appended.
-    pub(super) fn last_live(&self, all: &Transactions, key: u32, atoms: &[Atom]) -> Option<u32> {
+    pub(super) fn last_live(&self, all: &Transactions, read: &Micro) -> Option<u32> {
+        let (key, atoms) = (read.key, all.atoms(read));
+        if self.agrees(all, read) {
+            return self.live[key as usize][..atoms.len()].iter().rev().copied().find(|writer| *writer != NOBODY);
+        }
         atoms.iter().rev().find_map(|atom| self.live(all, key, *atom))
     }
 
     /// Who appended next to a version of some length, and what.
-    pub(super) fn next_live(&self, all: &Transactions, key: u32, length: usize) -> Option<(u32, Atom)> {
-        let after = self.longest(key).get(length..).unwrap_or_default();
-        after.iter().find_map(|atom| Some((self.live(all, key, *atom)?, *atom)))
+    pub(super) fn next_live(&self, key: u32, length: usize) -> Option<(u32, Atom)> {
+        let after = self.longest(key).iter().zip(&self.live[key as usize]).skip(length);
+        after.map(|(atom, writer)| (*writer, *atom)).find(|(writer, _)| *writer != NOBODY)
     }
 }
 

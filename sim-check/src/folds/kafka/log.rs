@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Partition, Record, name};
-use super::{Kind, KafkaReport};
+use super::{KafkaReport, Kind};
 use crate::read::Phase;
 
 pub(super) fn check(record: &Record, report: &mut KafkaReport) {
@@ -52,7 +52,8 @@ fn lost(record: &Record, key: u32, partition: &Partition, report: &mut KafkaRepo
     }
     let bound = first.iter().filter(|(message, _)| record.polled.contains(message)).map(|(_, place)| *place).max();
     let Some(bound) = bound else { return };
-    let seen = partition.log.values().nth(bound).and_then(|at| at.iter().find(|message| record.polled.contains(message)));
+    let seen =
+        partition.log.values().nth(bound).and_then(|at| at.iter().find(|message| record.polled.contains(message)));
     let due = last.iter().filter(|(message, place)| **place <= bound && !record.polled.contains(message));
     for (message, _) in due {
         let Some(writer) = record.writers.get(message).map(|writer| &record.acts[*writer]) else { continue };

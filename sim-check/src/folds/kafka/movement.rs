@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::record::{Act, Message, Record, name};
-use super::{Kind, KafkaReport};
+use super::{KafkaReport, Kind};
 use crate::read::Phase;
 
 pub(super) fn check(record: &Record, report: &mut KafkaReport) {

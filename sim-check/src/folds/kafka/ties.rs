@@ -1,7 +1,7 @@
 //! Circles of operations that each have to come before the other.
 
 use super::record::Record;
-use super::{Kind, KafkaReport};
+use super::{KafkaReport, Kind};
 use crate::read::Phase;
 use crate::transactions::{Base, Kind as Anomaly, Status, Transactions, Why, explain_cycles};
 
