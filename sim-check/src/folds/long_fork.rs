@@ -130,7 +130,7 @@ impl Fold for LongFork {
     fn on_event(&mut self, event: &ClientEvent) -> Option<Evidence> {
         let Value::List(micros) = &event.value else { return None };
         let micros: Option<Vec<_>> = micros.iter().map(micro).collect();
-        let Some(micros) = micros.filter(|micros| !micros.is_empty()) else { return None };
+        let micros = micros.filter(|micros| !micros.is_empty())?;
         match event.phase {
             Phase::Invoke if micros.len() == 1 && micros[0].0 => self.write(event, &micros[0].1.clone()),
             Phase::Ok if micros.iter().all(|(writes, ..)| !writes) => {
