@@ -80,7 +80,16 @@ fn evidence(event: &ClientEvent, sentence: String) -> Evidence {
         invoked: event.moment,
         acknowledged: Some(event.moment).filter(|_| event.phase == Phase::Ok),
     };
-    Evidence { sentence, key: None, failed, involved: Vec::new(), before: Vec::new() }
+    Evidence {
+        sentence,
+        key: None,
+        failed,
+        involved: Vec::new(),
+        before: Vec::new(),
+        core: Vec::new(),
+        needed: None,
+        ties: Vec::new(),
+    }
 }
 
 /// A few of many values.

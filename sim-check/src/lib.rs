@@ -12,6 +12,7 @@
 //! | [`folds`] | banks, counters, sets, queues, unique numbers: one pass, and the first event that breaks it |
 //! | [`verdict`] | the answer, with evidence |
 //! | [`read`] | Porcupine logs, Jepsen EDN and the same as JSON |
+//! | [`picture`] | a page with lanes and graphs, and a timeline for a terminal |
 //! | [`mod@judge`] | from the name of a model and the text of a file to a verdict |
 //!
 //! Everything here is a pure function of the history: no clock, no thread, no random hasher. The same
@@ -42,6 +43,7 @@ pub mod history;
 pub mod judge;
 pub mod linearizable;
 pub mod model;
+pub mod picture;
 pub mod read;
 pub mod transactions;
 pub mod verdict;
@@ -50,4 +52,4 @@ pub use history::{Call, History, Moment, Operation, Outcome};
 pub use judge::{JudgeError, MODELS, judge};
 pub use linearizable::{Linearizable, linearizable};
 pub use model::Model;
-pub use verdict::{Checker, Evidence, Verdict};
+pub use verdict::{Checker, Evidence, Tie, Verdict, Witness};

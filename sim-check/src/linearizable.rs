@@ -19,6 +19,7 @@ mod config;
 mod depth;
 mod explain;
 mod mask;
+mod minimal;
 mod part;
 mod race;
 mod rules;
@@ -26,7 +27,7 @@ mod search;
 mod space;
 
 #[cfg(test)]
-mod oracle;
+mod brute_force;
 
 use crate::history::Operation;
 use crate::model::Model;
@@ -66,8 +67,9 @@ impl<M: Model> Checker<M::Op, M::Ret> for Linearizable<M> {
             race::Finish::Blocked(part, blocked) => {
                 let part = &mut parts[part];
                 let blocked = explain::spell_out(&self.model, part, blocked);
+                let core = minimal::core(&self.model, operations, part, blocked.at);
                 let case = explain::Case::new(&self.model, operations, part, &blocked);
-                Verdict::Invalid(Box::new(case.evidence()))
+                Verdict::Invalid(Box::new(case.evidence(&core)))
             }
         }
     }
@@ -119,6 +121,24 @@ mod tests {
         let involved: Vec<&str> = evidence.involved.iter().map(|op| op.what.as_str()).collect();
         assert_eq!(involved, ["write 9", "write 5"]);
         assert_eq!(evidence.before[0].applied, [1]);
+        assert_eq!(evidence.needed.as_deref(), Some("the state would have had to be 7"));
+    }
+
+    #[test]
+    fn of_a_long_history_only_what_cannot_be_explained_together_is_shown() {
+        let history = History::new();
+        for n in 0..40 {
+            history.invoke_at(1, RegisterOp::Write(n), 0).ok_at(RegisterRet::Written, 0);
+            read(&history, 2, n);
+        }
+        history.invoke_at(1, RegisterOp::Write(100), 0).ok_at(RegisterRet::Written, 0);
+        read(&history, 3, 20);
+        read(&history, 3, 100);
+        let verdict = history.verdict(&linearizable(Register::default()));
+        let core = &verdict.evidence().expect("20 was overwritten").core;
+        let words: Vec<&str> = core.iter().map(|op| op.what.as_str()).collect();
+        // That 20 was read and 21 after it makes the write of 20 old; nothing else of the forty matters.
+        assert!(words.len() <= 4 && words.contains(&"read 20"), "{words:?}");
     }
 
     #[test]

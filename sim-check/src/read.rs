@@ -38,7 +38,9 @@ pub use independent::by_key;
 pub use stream::SourceError;
 pub use transactions::{transactions, transactions_from};
 pub use value::Value;
-pub use vocabulary::{Keys, cas_register, cas_registers, events, kv, multi_register, mutex, register, registers};
+pub use vocabulary::{
+    FaultEvent, Keys, cas_register, cas_registers, events, events_and_faults, kv, multi_register, mutex, register, registers,
+};
 
 use crate::history::Operation;
 

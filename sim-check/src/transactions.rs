@@ -49,6 +49,8 @@ mod within;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
+mod brute_force_registers;
+#[cfg(test)]
 mod checkers;
 #[cfg(test)]
 mod checkers_registers;
@@ -60,6 +62,8 @@ pub use columns::Transactions;
 pub(crate) use columns::{Act, Atom, Draft, Status};
 pub(crate) use graph::{Edge, Why};
 pub use lattice::Consistency;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +144,15 @@ impl Checker<Vec<Mop>, Vec<Mop>> for ListAppend {
 /// ```
 pub fn rw_register() -> RwRegister {
     let model = Consistency::StrictSerializable;
-    RwRegister { model, wfr: false, sequential: false, linearizable: false, garbage: false }
+    RwRegister {
+        model,
+        wfr: false,
+        sequential: false,
+        linearizable: false,
+        garbage: false,
+        orders: Default::default(),
+        commits: None,
+    }
 }
 
 /// The checker that [`rw_register()`] makes.
@@ -151,6 +163,10 @@ pub struct RwRegister {
     sequential: bool,
     linearizable: bool,
     garbage: bool,
+    /// What the store says of the order of the values of some keys.
+    orders: BTreeMap<Value, Vec<Value>>,
+    /// The place of each transaction in the order of commits, if the store tells it.
+    commits: Option<BTreeMap<u32, usize>>,
 }
 
 impl RwRegister {
@@ -175,6 +191,20 @@ impl RwRegister {
     /// Assumes that each key by itself is linearizable.
     pub fn linearizable_keys(mut self) -> Self {
         self.linearizable = true;
+        self
+    }
+
+    /// Takes the store's word for the order in which a key held its values: with that of all keys, whatever is not
+    /// serializable is found.
+    pub fn version_order(mut self, key: impl Into<Value>, values: impl IntoIterator<Item = Value>) -> Self {
+        self.orders.insert(key.into(), values.into_iter().collect());
+        self
+    }
+
+    /// Takes the store's word for the order in which transactions committed, as by their timestamps; transactions are
+    /// numbered in the order of their invocation. Keys then held their values in that order.
+    pub fn commit_order(mut self, transactions: impl IntoIterator<Item = u32>) -> Self {
+        self.commits = Some(transactions.into_iter().zip(0..).collect());
         self
     }
 

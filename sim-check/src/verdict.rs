@@ -111,6 +111,26 @@ pub struct Evidence {
     pub involved: Vec<Witness>,
     /// The situations that were possible just before it completed, a few of them if there were many.
     pub before: Vec<Situation>,
+    /// The few operations that cannot be explained together, whatever happened to the others: reads left out, updates
+    /// optional. Empty if there is no such argument, or it was too long to look for.
+    pub core: Vec<Witness>,
+    /// What would have had to be true for the failed operation to be right, if one can say it.
+    pub needed: Option<String>,
+    /// For transactions, why each has to come before another: `failed` is number 0, then come those `involved`.
+    pub ties: Vec<Tie>,
+}
+
+/// One transaction has to come before another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tie {
+    /// The one that comes before.
+    pub from: usize,
+    /// The one that comes after.
+    pub to: usize,
+    /// `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub kind: String,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// An operation shown as evidence.

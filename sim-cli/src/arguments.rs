@@ -125,6 +125,9 @@ pub(crate) struct Check {
     /// So many steps may the search for each take before the verdict is unknown
     #[arg(long, value_name = "STEPS")]
     pub(crate) budget: Option<u64>,
+    /// Draw the histories and the verdicts into this file, which needs no network to be looked at
+    #[arg(long, value_name = "OUT")]
+    pub(crate) html: Option<PathBuf>,
     /// The promise that transactions are held to, such as serializable [default: strict-serializable]
     #[arg(long, value_name = "NAME")]
     pub(crate) consistency: Option<String>,

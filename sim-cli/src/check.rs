@@ -1,10 +1,11 @@
 //! `cargo sim check`: verdicts on histories that were recorded elsewhere.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
 use sim_check::judge::{Options, judge_from};
+use sim_check::picture::{Picture, page, terminal};
 use sim_check::transactions::Consistency;
 use sim_check::{MODELS, Verdict};
 use sim_core::Outcome;
@@ -19,31 +20,66 @@ const UNKNOWN: u8 = 10;
 /// The exit code for a file that is no history.
 const UNREADABLE: u8 = 2;
 
-/// Judges every file, a line each; the exit code of the worst.
+/// Judges every file: a line each, and below it what shows that something is wrong; the exit code of the worst.
 pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
     if !MODELS.iter().any(|(name, _)| *name == options.model) {
         return Err(unknown_model(&options.model));
     }
     let consistency = options.consistency.as_deref().map(consistency).transpose()?;
     let settings = Options { budget: options.budget, consistency, ..Options::default() };
-    let mut codes = Vec::new();
+    let (mut codes, mut pictures) = (Vec::new(), Vec::new());
     for file in &options.files {
-        let (line, code) = judge_file(file, &options.model, &settings);
-        say(&format!("{}: {}\n", inline(&file.to_string_lossy()), inline(&line)));
+        let name = file.to_string_lossy();
+        let judged = match options.html {
+            Some(_) => draw(file, &options.model, &settings).map(|(verdict, picture)| {
+                pictures.push(picture);
+                verdict
+            }),
+            None => open(file).and_then(|source| judge(source, &options.model, &settings)),
+        };
+        let (line, code) = told(&judged);
+        say(&format!("{}: {}\n", inline(&name), inline(&line)));
+        if let Ok(verdict) = &judged {
+            terminal(verdict).lines().for_each(|line| say(&format!("    {line}\n")));
+        }
         codes.push(code);
+    }
+    if let Some(out) = &options.html {
+        let problem = |error| Stop::Usage(format!("the pictures cannot be written to {}: {error}", out.display()));
+        fs::write(out, page(&pictures)).map_err(problem)?;
     }
     let worst_first = [UNREADABLE, Outcome::Incorrect.exit_code(), UNKNOWN];
     Ok(worst_first.into_iter().find(|code| codes.contains(code)).unwrap_or(0))
 }
 
+fn judge(source: impl Read, model: &str, options: &Options) -> Result<Verdict, String> {
+    judge_from(model, source, options).map_err(|error| error.to_string())
+}
+
+/// Longer histories are drawn from their evidence alone.
+const DRAWN: usize = 64 << 20;
+
+/// The verdict on a file, and a picture of it.
+fn draw(file: &Path, model: &str, options: &Options) -> Result<(Verdict, Picture), String> {
+    let mut bytes = Vec::new();
+    let mut source = open(file)?;
+    let read = source.by_ref().take(DRAWN as u64).read_to_end(&mut bytes);
+    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    let verdict = judge(bytes.as_slice().chain(source), model, options)?;
+    let name = file.to_string_lossy();
+    let picture = match std::str::from_utf8(&bytes) {
+        Ok(text) if bytes.len() < DRAWN => Picture::of_text(name, text, &verdict),
+        _ => Picture::of_evidence(name, &verdict),
+    };
+    Ok((verdict, picture))
+}
+
 /// What is said of a file, and the exit code.
-fn judge_file(file: &Path, model: &str, options: &Options) -> (String, u8) {
-    let judge = |source: Box<dyn Read>| judge_from(model, source, options).map_err(|error| error.to_string());
-    let verdict = open(file).and_then(judge);
-    match verdict {
+fn told(judged: &Result<Verdict, String>) -> (String, u8) {
+    match judged {
         // In a file that another tool wrote, nothing to judge is nothing wrong. A test of ours would fail.
         Ok(Verdict::Vacuous(reason)) => (format!("valid, but nothing was tested: {reason}"), 0),
-        Ok(verdict) => (verdict.to_string(), exit_code(&verdict)),
+        Ok(verdict) => (verdict.to_string(), exit_code(verdict)),
         Err(problem) => (format!("no history: {problem}"), UNREADABLE),
     }
 }

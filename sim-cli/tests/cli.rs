@@ -167,7 +167,57 @@ fn every_file_gets_a_verdict_and_the_worst_is_the_exit_code() {
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines[0].starts_with(&format!("{cut}: no history: line 1, column 21: ")), "{told}");
     assert!(lines[1].starts_with(&format!("{invalid}: not linearizable: ")), "{told}");
-    assert_eq!(lines[2], format!("{valid}: valid"));
+    assert_eq!(lines[2], "    client-0 ├───┤  read 5  << cannot be explained: the state would have had to be 5");
+    assert_eq!(lines[3], format!("{valid}: valid"));
+}
+
+/// A browser, if there is one: `.ci/run` installs Debian's.
+fn browser() -> Option<&'static str> {
+    let there = |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(there);
+    if found.is_none() {
+        println!("not run: there is no Chromium to look at pages with; install Debian's package chromium");
+    }
+    found
+}
+
+#[test]
+fn a_picture_opens_in_a_browser_and_shows_what_is_wrong() {
+    let scratch = Scratch::new("picture");
+    let lanes = "{:process 0 :type :invoke :f :write :value \"<script>document.title='x'</script>\"}
+        {:process 0 :type :ok :f :write :value \"<script>document.title='x'</script>\"}
+        {:process :nemesis :type :info :f :start-partition :value [:n1]}
+        {:process 1 :type :invoke :f :read} {:process 1 :type :ok :f :read :value 2}
+        {:process :nemesis :type :info :f :stop-partition}";
+    let cycle = "{:process 0 :type :invoke :value [[:r x nil] [:append y 1]]}
+        {:process 1 :type :invoke :value [[:r y nil] [:append x 1]]}
+        {:process 0 :type :ok :value [[:r x []] [:append y 1]]} {:process 1 :type :ok :value [[:r y []] [:append x 1]]}";
+    let out = scratch.file("page.html", "");
+    let drawn = |model: &str, text: &str| {
+        let output = sim(&["check", model, "--html", &out, &scratch.file("history.edn", text)]);
+        assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+        let page = std::fs::read_to_string(&out).expect("the page is there");
+        assert!(!page.contains("<script>document") && !page.contains("http://") && !page.contains("https://"), "{page}");
+        browser().map(|browser| dump(browser, &scratch, &out))
+    };
+    if let Some(page) = drawn("register", lanes) {
+        assert!(page.contains("data-drawn=\"2 operations, 1 highlighted, 1 faults, 0 transactions\""), "{page}");
+        assert!(page.contains("<title>Verdicts</title>"), "no text of a program ran");
+    }
+    if let Some(page) = drawn("list-append", cycle) {
+        assert!(page.contains("0 faults, 2 transactions\""), "{page}");
+    }
+}
+
+/// The page as the browser has it after its scripts ran.
+fn dump(browser: &str, scratch: &Scratch, page: &str) -> String {
+    let profile = format!("--user-data-dir={}/profile", scratch.name());
+    let quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=2000"];
+    let mut command = Command::new(browser);
+    command.args(quiet).arg(profile).args(["--dump-dom", &format!("file://{page}")]).stderr(Stdio::null());
+    let output = command.output().expect("the browser starts");
+    assert!(output.status.success(), "{:?}", output.status);
+    String::from_utf8(output.stdout).expect("a page is text")
 }
 
 #[test]

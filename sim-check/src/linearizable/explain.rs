@@ -4,7 +4,7 @@ use super::part::{Event, Part};
 use super::race::strategies;
 use super::search::{Blocked, Finding, Survivor};
 use crate::history::Operation;
-use crate::model::Model;
+use crate::model::{Model, Sight};
 use crate::verdict::{Evidence, Situation, Witness};
 
 /// How many situations are listed, and how many states the sentence names.
@@ -47,7 +47,8 @@ impl<'a, M: Model> Case<'a, M> {
         Self { model, operations, part, blocked }
     }
 
-    pub(super) fn evidence(&self) -> Evidence {
+    /// The evidence; `core` are the operations that cannot be explained together.
+    pub(super) fn evidence(&self, core: &[u32]) -> Evidence {
         let failed = self.failed();
         let last = self.last_change_before(failed);
         let mut involved: Vec<u32> = last.into_iter().chain(self.open_beside(failed)).collect();
@@ -59,6 +60,9 @@ impl<'a, M: Model> Case<'a, M> {
             failed: self.witness(failed),
             involved: involved.iter().map(|item| self.witness(*item)).collect(),
             before: self.situations(&involved),
+            core: core.iter().map(|source| self.witness_of(&self.operations[*source as usize])).collect(),
+            needed: self.needed(failed),
+            ties: Vec::new(),
         }
     }
 
@@ -98,15 +102,30 @@ impl<'a, M: Model> Case<'a, M> {
     }
 
     fn describe(&self, item: u32) -> String {
-        let operation = self.operation(item);
+        self.words(self.operation(item))
+    }
+
+    fn words(&self, operation: &Operation<M::Op, M::Ret>) -> String {
         self.model.describe(&operation.op, operation.acknowledged().map(|(ret, _)| ret))
     }
 
+    /// What would have had to be true for the failed operation to be right.
+    fn needed(&self, failed: u32) -> Option<String> {
+        let operation = self.operation(failed);
+        match self.model.sight(&operation.op, operation.acknowledged().map(|(ret, _)| ret)) {
+            Sight::Only(state) => Some(format!("the state would have had to be {state:?}")),
+            Sight::Everything | Sight::Nothing => None,
+        }
+    }
+
     fn witness(&self, item: u32) -> Witness {
-        let operation = self.operation(item);
+        self.witness_of(self.operation(item))
+    }
+
+    fn witness_of(&self, operation: &Operation<M::Op, M::Ret>) -> Witness {
         Witness {
             process: operation.process,
-            what: self.describe(item),
+            what: self.words(operation),
             invoked: operation.invoked,
             acknowledged: operation.acknowledged().map(|(_, at)| at),
         }

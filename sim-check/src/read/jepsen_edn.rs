@@ -14,7 +14,18 @@ const KEPT: &[&str] = &["rebalance-log", "generation", "position", "link"];
 
 /// The events of an EDN or JSON history; `lenient` ones may lack `:process` and `:f`.
 pub(super) fn events(text: &str, format: Format, lenient: bool) -> Result<Vec<Event<'_>>, Fault> {
-    let mut reader = Events { lenient, ..Events::new(text, format)? };
+    read_all(Events { lenient, ..Events::new(text, format)? })
+}
+
+/// The same with those of processes that have no number, under [`NEMESIS`].
+pub(super) fn events_and_faults(text: &str, format: Format) -> Result<Vec<Event<'_>>, Fault> {
+    read_all(Events { lenient: true, faults: true, ..Events::new(text, format)? })
+}
+
+/// In place of the number of a process that has none.
+pub(super) const NEMESIS: u64 = u64::MAX;
+
+fn read_all(mut reader: Events<'_>) -> Result<Vec<Event<'_>>, Fault> {
     let mut events = Vec::new();
     while let Some(event) = reader.next(Reader::value)? {
         events.push(event);
@@ -34,6 +45,8 @@ pub(super) struct Events<'t> {
     over: bool,
     /// Whether an event may lack `:process` and `:f`.
     lenient: bool,
+    /// Whether processes without a number count.
+    faults: bool,
 }
 
 /// A place between two events.
@@ -58,7 +71,7 @@ impl<'t> Events<'t> {
         if close.is_some() {
             reader.bump();
         }
-        Ok(Self { reader, begun: first.is_some(), close, over: false, index: 0, lenient: false })
+        Ok(Self { reader, begun: first.is_some(), close, over: false, index: 0, lenient: false, faults: false })
     }
 
     /// The events in a piece of a history, from where an earlier piece had come. An event without `:process` is
@@ -68,7 +81,8 @@ impl<'t> Events<'t> {
             return Ok(Self { lenient: true, ..Self::new(text, format)? });
         }
         let reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
-        Ok(Self { reader, begun: true, close: place.close, over: place.over, index: place.index, lenient: true })
+        let Place { close, over, index, .. } = *place;
+        Ok(Self { reader, begun: true, close, over, index, lenient: true, faults: false })
     }
 
     /// Where this is.
@@ -128,6 +142,11 @@ impl<'t> Events<'t> {
         if self.lenient {
             fields.process = fields.process.or(Some(Value::Int(0)));
             fields.f = fields.f.or(Some("txn"));
+        }
+        if self.faults && !matches!(fields.process, Some(Value::Int(_))) {
+            fields.process = Some(Value::Int(0));
+            let event = fields.event(offset, index)?;
+            return Ok(event.map(|event| Event { process: NEMESIS, ..event }));
         }
         fields.event(offset, index)
     }

@@ -87,15 +87,41 @@ pub fn multi_register(text: &str) -> Operations<Vec<Micro<Value, Value>>, ()> {
 /// The events of all clients, whatever they mean. An event without `:process` is of process 0.
 pub fn events(text: &str) -> Result<Vec<ClientEvent>, ReadError> {
     let events = all_events(text, true).map_err(|fault| ReadError::new(text, fault))?;
-    let client_event = |event: Event<'_>| ClientEvent {
+    Ok(events.into_iter().map(client_event).collect())
+}
+
+/// The events of all clients, and what a nemesis did.
+pub fn events_and_faults(text: &str) -> Result<(Vec<ClientEvent>, Vec<FaultEvent>), ReadError> {
+    let format = Format::of(text);
+    if format == Format::JepsenLog {
+        return Ok((events(text)?, Vec::new()));
+    }
+    let all = jepsen_edn::events_and_faults(text, format).map_err(|fault| ReadError::new(text, fault))?;
+    let (faults, clients): (Vec<_>, Vec<_>) = all.into_iter().partition(|event| event.process == jepsen_edn::NEMESIS);
+    let fault = |event: Event<'_>| FaultEvent { f: event.f.to_string(), value: event.value, moment: event.moment };
+    Ok((clients.into_iter().map(client_event).collect(), faults.into_iter().map(fault).collect()))
+}
+
+/// What a nemesis did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultEvent {
+    /// The name of it.
+    pub f: String,
+    /// To whom, or how.
+    pub value: Value,
+    /// When.
+    pub moment: crate::history::Moment,
+}
+
+fn client_event(event: Event<'_>) -> ClientEvent {
+    ClientEvent {
         process: event.process,
         phase: event.phase,
         f: event.f.to_string(),
         value: event.value,
         also: event.also.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
         moment: event.moment,
-    };
-    Ok(events.into_iter().map(client_event).collect())
+    }
 }
 
 fn all_events(text: &str, lenient: bool) -> Result<Vec<Event<'_>>, Fault> {

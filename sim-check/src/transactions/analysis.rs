@@ -9,7 +9,7 @@ use super::graph::{Builder, Edge};
 use super::lattice::{Consistency, weakest};
 use super::orders;
 use crate::linearizable::nothing_seen;
-use crate::verdict::{Evidence, Verdict, Witness};
+use crate::verdict::{Evidence, Tie, Verdict, Witness};
 
 /// All that is wrong with a history of transactions.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Analysis {
         orders::realtime(all, &mut graph);
         let (found, gave_up) = cycles(&graph.build());
         for cycle in &found {
-            findings.add(cycle.kind, || tell(all, cycle, &reason));
+            findings.add_cycle(cycle.kind, || tell(all, cycle, &reason));
         }
         if gave_up {
             doubt.get_or_insert_with(|| "the search for cycles with a single rw edge was cut short".to_string());
@@ -83,6 +83,9 @@ impl Analysis {
             failed: witnesses.next().expect("an anomaly is about a transaction"),
             involved: witnesses.collect(),
             before: Vec::new(),
+            core: Vec::new(),
+            needed: None,
+            ties: anomaly.ties.clone(),
         }
     }
 }
@@ -94,17 +97,24 @@ fn witness(all: &Transactions, id: u32) -> Witness {
 }
 
 /// The story of a cycle: why each transaction comes before the next, and the last before the first.
-fn tell(all: &Transactions, cycle: &Cycle, reason: &impl Fn(&Edge) -> String) -> (Option<String>, String, Vec<u32>) {
+fn tell(all: &Transactions, cycle: &Cycle, reason: &impl Fn(&Edge) -> String) -> (String, Vec<u32>, Vec<Tie>) {
     let ids: Vec<u32> = cycle.edges.iter().map(|edge| edge.from).collect();
-    let name = |id: u32| format!("T{}", ids.iter().position(|other| *other == id).unwrap_or(0) + 1);
-    let steps = cycle.edges.iter().map(|edge| {
-        let (from, to) = (name(edge.from), name(edge.to));
-        let because = reason(edge).replace("{from}", &from).replace("{to}", &to);
-        format!("{from} < {to}, because {because}")
-    });
+    let place = |id: u32| ids.iter().position(|other| *other == id).unwrap_or(0);
+    let tie = |edge: &Edge| {
+        let (from, to) = (place(edge.from), place(edge.to));
+        let reason = reason(edge).replace("{from}", &name(from)).replace("{to}", &name(to));
+        Tie { from, to, kind: edge.why.name().to_string(), reason }
+    };
+    let ties: Vec<Tie> = cycle.edges.iter().map(tie).collect();
+    let steps = ties.iter().map(|tie| format!("{} < {}, because {}", name(tie.from), name(tie.to), tie.reason));
     let story = steps.collect::<Vec<_>>().join("; ");
-    let who = ids.iter().map(|id| format!("{} is {}", name(*id), who(all, *id))).collect::<Vec<_>>();
-    (None, format!("{story}: a contradiction ({})", who.join(", ")), ids)
+    let who = ids.iter().map(|id| format!("{} is {}", name(place(*id)), who(all, *id))).collect::<Vec<_>>();
+    (format!("{story}: a contradiction ({})", who.join(", ")), ids, ties)
+}
+
+/// What a transaction of a cycle is called.
+fn name(place: usize) -> String {
+    format!("T{}", place + 1)
 }
 
 /// A transaction by its client and the event that invoked it.
@@ -141,7 +151,7 @@ pub(crate) fn explain_cycles(
         _ => reason(edge),
     };
     let told = |cycle: &Cycle| {
-        let (_, story, transactions) = tell(all, cycle, &reason);
+        let (story, transactions, _) = tell(all, cycle, &reason);
         (cycle.kind, story, transactions)
     };
     cycles(&graph.build()).0.iter().map(told).collect()

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::verdict::Tie;
+
 /// How a cycle of transactions is closed. The earlier breaks more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Base {
@@ -121,6 +123,8 @@ pub struct Anomaly {
     pub story: String,
     /// The transactions in it by their number, in the order of the story; those of a cycle in its order.
     pub transactions: Vec<u32>,
+    /// For a cycle, why each transaction comes before another; they are counted as in `transactions`.
+    pub ties: Vec<Tie>,
 }
 
 /// The anomalies found so far: a few of each kind in full, the rest as a number.
@@ -140,7 +144,17 @@ impl Findings {
         *count += 1;
         if *count <= TOLD {
             let (key, story, transactions) = tell();
-            self.found.push(Anomaly { kind, key, story, transactions });
+            self.found.push(Anomaly { kind, key, story, transactions, ties: Vec::new() });
+        }
+    }
+
+    /// Counts a cycle, and tells it unless there were many of its kind.
+    pub(crate) fn add_cycle(&mut self, kind: Kind, tell: impl FnOnce() -> (String, Vec<u32>, Vec<Tie>)) {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            let (story, transactions, ties) = tell();
+            self.found.push(Anomaly { kind, key: None, story, transactions, ties });
         }
     }
 }

@@ -255,6 +255,19 @@ impl Transactions {
         self.keys.len()
     }
 
+    /// The eight bytes of a value that somewhere stands for it.
+    pub(crate) fn known_atom(&self, value: &Value) -> Option<Atom> {
+        match value {
+            Value::Int(number) if *number < NAMES => Some(Atom(*number)),
+            name => self.names.get_index_of(name).map(|name| Atom(NAMES + name as i64)),
+        }
+    }
+
+    /// A key.
+    pub(crate) fn key_value(&self, key: u32) -> Value {
+        self.value(self.keys[key as usize])
+    }
+
     /// A key as it prints.
     pub(crate) fn key(&self, key: u32) -> String {
         self.value(self.keys[key as usize]).to_string()

@@ -23,6 +23,16 @@ impl Why {
     pub(crate) const fn bit(self) -> u8 {
         1 << self as u8
     }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Why::Ww => "ww",
+            Why::Wr => "wr",
+            Why::Rw => "rw",
+            Why::Process => "process",
+            Why::Realtime => "realtime",
+        }
+    }
 }
 
 /// An edge.

@@ -60,6 +60,12 @@ pub(super) fn sources(
     }
     let mut orders = Orders { next: vec![Vec::new(); versions.len()], versions };
     orders.next[0] = (1..orders.versions.len() as u32).collect();
+    let reported = reported(all, key, &orders, options).into_iter().chain(committed(touches, options));
+    for pairs in reported {
+        if let Some(cycle) = orders.add(&pairs) {
+            report(all, key, touches, ("the word of the store", &cycle), findings);
+        }
+    }
     let told: [Source; 3] = [
         (options.wfr, "writes that follow reads", writes_follow_reads),
         (options.sequential, "the order of processes", sequential),
@@ -111,6 +117,23 @@ fn report(
         let what = format!("by {source}, the values {} of {name} each come before the other", members.join(" and "));
         (Some(name), what, ids)
     });
+}
+
+/// The order that the store reports, of the versions that somebody had to do with.
+fn reported(all: &Transactions, key: u32, orders: &Orders, options: &RwRegister) -> Option<Pairs> {
+    let values = options.orders.get(&all.key_value(key))?;
+    let known: Vec<Version> =
+        values.iter().map(|value| all.known_atom(value)).filter(|version| orders.versions.contains(version)).collect();
+    Some(known.windows(2).map(|pair| (pair[0], pair[1])).collect())
+}
+
+/// The order of commits, of those that wrote the key.
+fn committed(touches: &[Touch], options: &RwRegister) -> Option<Pairs> {
+    let commits = options.commits.as_ref()?;
+    let mut writes: Vec<(usize, Version)> =
+        touches.iter().filter_map(|touch| Some((*commits.get(&touch.txn)?, Some(touch.wrote?)))).collect();
+    writes.sort_unstable();
+    Some(writes.windows(2).map(|pair| (pair[0].1, pair[1].1)).collect())
 }
 
 /// Who reads a version and writes another overwrote it.

@@ -1,0 +1,76 @@
+//! A few lines for a terminal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::witnesses;
+use crate::verdict::{Evidence, Verdict, Witness};
+
+/// How wide an event is, at most; how wide all are, and how many operations are shown.
+const CELL: usize = 5;
+const WIDTH: usize = 60;
+const SHOWN: usize = 24;
+
+/// The operations that show what is wrong, a line each, or the steps of a cycle; nothing if nothing is wrong.
+///
+/// Control characters are shown and not sent.
+pub fn terminal(verdict: &Verdict) -> String {
+    let Some(evidence) = verdict.evidence() else { return String::new() };
+    let mut lines = timeline(evidence);
+    for tie in &evidence.ties {
+        let reason = printable(&tie.reason);
+        let _ = writeln!(lines, "T{} ──{}──▶ T{}  {reason}", tie.from + 1, tie.kind, tie.to + 1);
+    }
+    lines
+}
+
+fn timeline(evidence: &Evidence) -> String {
+    let mut shown = witnesses(evidence);
+    let more = shown.len().saturating_sub(SHOWN);
+    shown.drain(..more);
+    let events: BTreeSet<u64> = shown.iter().flat_map(|witness| [Some(witness.invoked), witness.acknowledged]).flatten().map(|at| at.index).collect();
+    let places: BTreeMap<u64, usize> = events.iter().copied().zip(0..).collect();
+    let cell = (WIDTH / places.len().max(1)).clamp(1, CELL);
+    let width = places.len() * cell;
+    let names: Vec<String> = shown.iter().map(|witness| name(evidence, witness)).collect();
+    let margin = names.iter().map(String::len).max().unwrap_or(0);
+    let mut lines = String::new();
+    if more > 0 {
+        let _ = writeln!(lines, "({more} earlier operations are not shown)");
+    }
+    for (witness, name) in shown.iter().zip(&names) {
+        let from = places[&witness.invoked.index] * cell;
+        let to = witness.acknowledged.map_or(width, |at| places[&at.index] * cell);
+        let bar = match witness.acknowledged {
+            Some(_) if to > from => format!("├{}┤", "─".repeat(to - from - 1)),
+            Some(_) => "│".to_string(),
+            None => format!("├{}", "─".repeat(to.saturating_sub(from + 1)) + "…"),
+        };
+        let space = (width + 1).saturating_sub(from + bar.chars().count());
+        let what = printable(&witness.what);
+        let why = remark(evidence, witness);
+        let _ = writeln!(lines, "{name:margin$} {:from$}{bar}{:space$}{what}{why}", "", "");
+    }
+    lines
+}
+
+fn name(evidence: &Evidence, witness: &Witness) -> String {
+    let all = [&evidence.failed].into_iter().chain(&evidence.involved);
+    match all.into_iter().position(|other| other == witness).filter(|_| !evidence.ties.is_empty()) {
+        Some(place) => format!("T{} client-{}", place + 1, witness.process),
+        None => format!("client-{}", witness.process),
+    }
+}
+
+fn remark(evidence: &Evidence, witness: &Witness) -> String {
+    if *witness != evidence.failed || !evidence.ties.is_empty() {
+        return String::new();
+    }
+    let needed = evidence.needed.as_ref().map_or_else(String::new, |needed| format!(": {}", printable(needed)));
+    format!("  << cannot be explained{needed}")
+}
+
+/// Text without what would move a cursor.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
