@@ -173,7 +173,8 @@ fn every_file_gets_a_verdict_and_the_worst_is_the_exit_code() {
 
 /// A browser, if there is one: `.ci/run` installs Debian's.
 fn browser() -> Option<&'static str> {
-    let there = |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let there =
+        |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(there);
     if found.is_none() {
         println!("not run: there is no Chromium to look at pages with; install Debian's package chromium");
@@ -197,7 +198,10 @@ fn a_picture_opens_in_a_browser_and_shows_what_is_wrong() {
         let output = sim(&["check", model, "--html", &out, &scratch.file("history.edn", text)]);
         assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
         let page = std::fs::read_to_string(&out).expect("the page is there");
-        assert!(!page.contains("<script>document") && !page.contains("http://") && !page.contains("https://"), "{page}");
+        assert!(
+            !page.contains("<script>document") && !page.contains("http://") && !page.contains("https://"),
+            "{page}"
+        );
         browser().map(|browser| dump(browser, &scratch, &out))
     };
     if let Some(page) = drawn("register", lanes) {
@@ -212,7 +216,8 @@ fn a_picture_opens_in_a_browser_and_shows_what_is_wrong() {
 /// The page as the browser has it after its scripts ran.
 fn dump(browser: &str, scratch: &Scratch, page: &str) -> String {
     let profile = format!("--user-data-dir={}/profile", scratch.name());
-    let quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=2000"];
+    let quiet =
+        ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=2000"];
     let mut command = Command::new(browser);
     command.args(quiet).arg(profile).args(["--dump-dom", &format!("file://{page}")]).stderr(Stdio::null());
     let output = command.output().expect("the browser starts");

@@ -5,12 +5,14 @@
 //! | [`sizes`] | how much work each case is |
 //! | [`work`] | the work itself, where it can be written once for all |
 //! | [`meter`] | real time, processor time and memory, told as one line of JSON |
+//! | [`rows`] | histories of operations, the same for every checker |
 //! | [`prng`] | the lengths of sleeps, the same for everybody |
 //!
 //! A program calls [`main`] with its cases.
 
 pub mod meter;
 pub mod prng;
+pub mod rows;
 pub mod sizes;
 pub mod work;
 

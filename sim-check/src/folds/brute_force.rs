@@ -103,26 +103,33 @@ fn broken_if(broken: bool) -> Said {
 #[test]
 fn a_bank_agrees_with_its_definition() {
     let draw: Draw = |dice| {
-        let account = |dice: &mut Dice, name| (Value::Int(name), Value::Int(dice.roll(3) as i64 - i64::from(dice.roll(9) == 0)));
+        let account =
+            |dice: &mut Dice, name| (Value::Int(name), Value::Int(dice.roll(3) as i64 - i64::from(dice.roll(9) == 0)));
         let other = 1 + i64::from(dice.roll(9) == 0);
         let found = vec![account(dice, 0), account(dice, other)];
         ("read", Value::Nil, Value::Map(found))
     };
-    agree(draw, || Box::new(bank()), |events| {
-        let reads: Vec<BTreeMap<_, i64>> = oks(events, "read")
-            .iter()
-            .map(|read| match &read.value {
-                Value::Map(found) => found.iter().map(|(k, v)| (k.clone(), v.as_int().unwrap_or(0))).collect(),
-                _ => BTreeMap::new(),
-            })
-            .collect();
-        let Some(first) = reads.first() else { return Said::Fine };
-        let sum = |read: &BTreeMap<Value, i64>| read.values().sum::<i64>();
-        let wrong = |read: &BTreeMap<Value, i64>| {
-            read.keys().any(|key| !first.contains_key(key)) || sum(read) != sum(first) || read.values().any(|v| *v < 0)
-        };
-        broken_if(reads.iter().any(wrong))
-    });
+    agree(
+        draw,
+        || Box::new(bank()),
+        |events| {
+            let reads: Vec<BTreeMap<_, i64>> = oks(events, "read")
+                .iter()
+                .map(|read| match &read.value {
+                    Value::Map(found) => found.iter().map(|(k, v)| (k.clone(), v.as_int().unwrap_or(0))).collect(),
+                    _ => BTreeMap::new(),
+                })
+                .collect();
+            let Some(first) = reads.first() else { return Said::Fine };
+            let sum = |read: &BTreeMap<Value, i64>| read.values().sum::<i64>();
+            let wrong = |read: &BTreeMap<Value, i64>| {
+                read.keys().any(|key| !first.contains_key(key))
+                    || sum(read) != sum(first)
+                    || read.values().any(|v| *v < 0)
+            };
+            broken_if(reads.iter().any(wrong))
+        },
+    );
 }
 
 #[test]
@@ -134,20 +141,28 @@ fn a_counter_agrees_with_its_definition() {
         }
         _ => ("read", Value::Nil, dice.int(5)),
     };
-    agree(draw, || Box::new(counter()), |events| {
-        let pairs = pairs(events);
-        let sum = |counts: &dyn Fn(&Pair<'_>) -> bool| {
-            pairs.iter().filter(|pair| pair.0.f == "add" && counts(pair)).filter_map(|pair| pair.0.value.as_int()).sum::<i64>()
-        };
-        let wrong = |read: &Pair<'_>| {
-            let Some(end) = ended(read, Phase::Ok).filter(|end| end.f == "read") else { return false };
-            let sure = |add: &Pair<'_>| ended(add, Phase::Ok).is_some_and(|at| at.moment < read.0.moment);
-            let tried = |add: &Pair<'_>| add.0.moment < end.moment && ended(add, Phase::Fail).is_none();
-            let found = end.value.as_int().expect("a number");
-            found < sum(&sure) || found > sum(&tried)
-        };
-        broken_if(pairs.iter().any(wrong))
-    });
+    agree(
+        draw,
+        || Box::new(counter()),
+        |events| {
+            let pairs = pairs(events);
+            let sum = |counts: &dyn Fn(&Pair<'_>) -> bool| {
+                pairs
+                    .iter()
+                    .filter(|pair| pair.0.f == "add" && counts(pair))
+                    .filter_map(|pair| pair.0.value.as_int())
+                    .sum::<i64>()
+            };
+            let wrong = |read: &Pair<'_>| {
+                let Some(end) = ended(read, Phase::Ok).filter(|end| end.f == "read") else { return false };
+                let sure = |add: &Pair<'_>| ended(add, Phase::Ok).is_some_and(|at| at.moment < read.0.moment);
+                let tried = |add: &Pair<'_>| add.0.moment < end.moment && ended(add, Phase::Fail).is_none();
+                let found = end.value.as_int().expect("a number");
+                found < sum(&sure) || found > sum(&tried)
+            };
+            broken_if(pairs.iter().any(wrong))
+        },
+    );
 }
 
 fn elements(dice: &mut Dice) -> Value {
@@ -164,19 +179,24 @@ const SET: Draw = |dice| match dice.roll(3) {
 
 #[test]
 fn a_set_agrees_with_its_definition() {
-    agree(SET, || Box::new(set()), |events| {
-        let adds = |phase| events.iter().filter(move |e| e.phase == phase && e.f == "add").map(|e| &e.value);
-        // What nobody had tried to add when a read found it is told at once, also if it is added later.
-        let early = |read: &&ClientEvent| {
-            let before = events.iter().take_while(|event| event.moment < read.moment);
-            let tried: Vec<_> = before.filter(|e| e.phase == Phase::Invoke && e.f == "add").map(|e| &e.value).collect();
-            read.value.members().iter().any(|value| !tried.contains(&value))
-        };
-        let reads = oks(events, "read");
-        let Some(last) = reads.last() else { return Said::Open };
-        let lost = adds(Phase::Ok).any(|value| !last.value.members().contains(value));
-        broken_if(lost || reads.iter().any(early))
-    });
+    agree(
+        SET,
+        || Box::new(set()),
+        |events| {
+            let adds = |phase| events.iter().filter(move |e| e.phase == phase && e.f == "add").map(|e| &e.value);
+            // What nobody had tried to add when a read found it is told at once, also if it is added later.
+            let early = |read: &&ClientEvent| {
+                let before = events.iter().take_while(|event| event.moment < read.moment);
+                let tried: Vec<_> =
+                    before.filter(|e| e.phase == Phase::Invoke && e.f == "add").map(|e| &e.value).collect();
+                read.value.members().iter().any(|value| !tried.contains(&value))
+            };
+            let reads = oks(events, "read");
+            let Some(last) = reads.last() else { return Said::Open };
+            let lost = adds(Phase::Ok).any(|value| !last.value.members().contains(value));
+            broken_if(lost || reads.iter().any(early))
+        },
+    );
 }
 
 #[test]
@@ -188,38 +208,52 @@ fn a_set_read_all_the_time_agrees_with_its_definition() {
         }
         other => other,
     };
-    agree(draw, || Box::new(set_full()), |events| {
-        let pairs = pairs(events);
-        let reads: Vec<(&ClientEvent, &ClientEvent)> =
-            pairs.iter().filter(|p| p.0.f == "read").filter_map(|p| Some((p.0, ended(p, Phase::Ok)?))).collect();
-        let mut fates = Vec::new();
-        for element in (0..4).map(Value::Int) {
-            // An element that is added again begins anew.
-            let Some(add) = events.iter().rfind(|e| e.f == "add" && e.phase == Phase::Invoke && e.value == element) else { continue };
-            let ok = events.iter().find(|e| e.f == "add" && e.phase == Phase::Ok && e.value == element && e.moment > add.moment);
-            let after: Vec<_> = reads.iter().filter(|(_, end)| end.moment > add.moment).collect();
-            let has = |read: &ClientEvent| read.value.members().contains(&element);
-            let present = after.iter().filter(|(_, end)| has(end)).map(|(begin, _)| begin.moment.index).max();
-            let absent = after.iter().filter(|(_, end)| !has(end)).map(|(begin, _)| begin.moment.index).max();
-            let seen = after.iter().filter(|(_, end)| has(end)).map(|(_, end)| end.moment.index).min();
-            let known = ok.map(|e| e.moment.index).into_iter().chain(seen).min();
-            let stable = present.is_some_and(|present| absent.is_none_or(|absent| absent < present));
-            let lost = known.is_some_and(|known| absent.is_some_and(|a| present.is_none_or(|p| p < a) && known < a));
-            fates.push((stable, lost));
-        }
-        let tracked = |value: &Value, end: &ClientEvent| {
-            events.iter().any(|e| e.f == "add" && e.phase == Phase::Invoke && e.value == *value && e.moment < end.moment)
-        };
-        let twice = reads.iter().any(|(_, end)| {
-            let found = end.value.members();
-            found.iter().any(|value| tracked(value, end) && found.iter().filter(|other| *other == value).count() > 1)
-        });
-        match (twice || fates.iter().any(|(_, lost)| *lost), fates.iter().any(|(stable, _)| *stable)) {
-            (true, _) => Said::Broken,
-            (false, false) => Said::Open,
-            (false, true) => Said::Fine,
-        }
-    });
+    agree(
+        draw,
+        || Box::new(set_full()),
+        |events| {
+            let pairs = pairs(events);
+            let reads: Vec<(&ClientEvent, &ClientEvent)> =
+                pairs.iter().filter(|p| p.0.f == "read").filter_map(|p| Some((p.0, ended(p, Phase::Ok)?))).collect();
+            let mut fates = Vec::new();
+            for element in (0..4).map(Value::Int) {
+                // An element that is added again begins anew.
+                let Some(add) = events.iter().rfind(|e| e.f == "add" && e.phase == Phase::Invoke && e.value == element)
+                else {
+                    continue;
+                };
+                let ok = events
+                    .iter()
+                    .find(|e| e.f == "add" && e.phase == Phase::Ok && e.value == element && e.moment > add.moment);
+                let after: Vec<_> = reads.iter().filter(|(_, end)| end.moment > add.moment).collect();
+                let has = |read: &ClientEvent| read.value.members().contains(&element);
+                let present = after.iter().filter(|(_, end)| has(end)).map(|(begin, _)| begin.moment.index).max();
+                let absent = after.iter().filter(|(_, end)| !has(end)).map(|(begin, _)| begin.moment.index).max();
+                let seen = after.iter().filter(|(_, end)| has(end)).map(|(_, end)| end.moment.index).min();
+                let known = ok.map(|e| e.moment.index).into_iter().chain(seen).min();
+                let stable = present.is_some_and(|present| absent.is_none_or(|absent| absent < present));
+                let lost =
+                    known.is_some_and(|known| absent.is_some_and(|a| present.is_none_or(|p| p < a) && known < a));
+                fates.push((stable, lost));
+            }
+            let tracked = |value: &Value, end: &ClientEvent| {
+                events
+                    .iter()
+                    .any(|e| e.f == "add" && e.phase == Phase::Invoke && e.value == *value && e.moment < end.moment)
+            };
+            let twice = reads.iter().any(|(_, end)| {
+                let found = end.value.members();
+                found
+                    .iter()
+                    .any(|value| tracked(value, end) && found.iter().filter(|other| *other == value).count() > 1)
+            });
+            match (twice || fates.iter().any(|(_, lost)| *lost), fates.iter().any(|(stable, _)| *stable)) {
+                (true, _) => Said::Broken,
+                (false, false) => Said::Open,
+                (false, true) => Said::Fine,
+            }
+        },
+    );
 }
 
 const QUEUE: Draw = |dice| {
@@ -237,51 +271,65 @@ fn count<'v>(mut values: impl Iterator<Item = &'v Value>, value: &Value) -> usiz
 
 #[test]
 fn a_queue_that_is_drained_agrees_with_its_definition() {
-    agree(QUEUE, || Box::new(total_queue()), |events| {
-        let out = |until: usize| {
-            let taken = |e: &ClientEvent| match (e.phase, e.f.as_str()) {
-                (Phase::Ok, "dequeue") => vec![e.value.clone()],
-                (Phase::Ok, "drain") => e.value.members().to_vec(),
-                _ => vec![],
+    agree(
+        QUEUE,
+        || Box::new(total_queue()),
+        |events| {
+            let out = |until: usize| {
+                let taken = |e: &ClientEvent| match (e.phase, e.f.as_str()) {
+                    (Phase::Ok, "dequeue") => vec![e.value.clone()],
+                    (Phase::Ok, "drain") => e.value.members().to_vec(),
+                    _ => vec![],
+                };
+                events[..until].iter().flat_map(taken).collect::<Vec<_>>()
             };
-            events[..until].iter().flat_map(taken).collect::<Vec<_>>()
-        };
-        let tried = |until: usize| events[..until].iter().filter(|e| e.phase == Phase::Invoke && e.f == "enqueue").map(|e| &e.value);
-        let invented = (1..=events.len()).any(|n| out(n).iter().any(|value| count(tried(n), value) == 0));
-        let cut = events.iter().any(|e| e.phase == Phase::Info && e.f == "drain");
-        let all = out(events.len());
-        let put = || oks(events, "enqueue").into_iter().map(|e| &e.value);
-        let lost = put().any(|value| count(put(), value) > count(all.iter(), value));
-        match (invented, cut) {
-            (true, _) => Said::Broken,
-            (false, true) => Said::Open,
-            (false, false) => broken_if(lost),
-        }
-    });
+            let tried = |until: usize| {
+                events[..until].iter().filter(|e| e.phase == Phase::Invoke && e.f == "enqueue").map(|e| &e.value)
+            };
+            let invented = (1..=events.len()).any(|n| out(n).iter().any(|value| count(tried(n), value) == 0));
+            let cut = events.iter().any(|e| e.phase == Phase::Info && e.f == "drain");
+            let all = out(events.len());
+            let put = || oks(events, "enqueue").into_iter().map(|e| &e.value);
+            let lost = put().any(|value| count(put(), value) > count(all.iter(), value));
+            match (invented, cut) {
+                (true, _) => Said::Broken,
+                (false, true) => Said::Open,
+                (false, false) => broken_if(lost),
+            }
+        },
+    );
 }
 
 #[test]
 fn a_queue_judged_by_a_model_agrees_with_its_definition() {
-    agree(QUEUE, || Box::new(model_queue()), |events| {
-        let short = |n: usize| {
-            let count = |phase, f, value: &Value| {
-                events[..=n].iter().filter(|e| e.phase == phase && e.f == f && e.value == *value).count()
+    agree(
+        QUEUE,
+        || Box::new(model_queue()),
+        |events| {
+            let short = |n: usize| {
+                let count = |phase, f, value: &Value| {
+                    events[..=n].iter().filter(|e| e.phase == phase && e.f == f && e.value == *value).count()
+                };
+                let of = |value: &Value| count(Phase::Ok, "dequeue", value) > count(Phase::Invoke, "enqueue", value);
+                (0..3).map(Value::Int).any(|value| of(&value))
             };
-            let of = |value: &Value| count(Phase::Ok, "dequeue", value) > count(Phase::Invoke, "enqueue", value);
-            (0..3).map(Value::Int).any(|value| of(&value))
-        };
-        broken_if((0..events.len()).any(short))
-    });
+            broken_if((0..events.len()).any(short))
+        },
+    );
 }
 
 #[test]
 fn unique_numbers_agree_with_their_definition() {
     let draw: Draw = |dice| ("generate", Value::Nil, dice.int(12));
-    agree(draw, || Box::new(unique_ids()), |events| {
-        let given = oks(events, "generate");
-        let distinct: BTreeSet<&Value> = given.iter().map(|e| &e.value).collect();
-        broken_if(distinct.len() < given.len())
-    });
+    agree(
+        draw,
+        || Box::new(unique_ids()),
+        |events| {
+            let given = oks(events, "generate");
+            let distinct: BTreeSet<&Value> = given.iter().map(|e| &e.value).collect();
+            broken_if(distinct.len() < given.len())
+        },
+    );
 }
 
 #[test]
@@ -293,15 +341,19 @@ fn long_forks_agree_with_their_definition() {
         };
         ("read", Value::Nil, Value::List(vec![read(dice, 1), read(dice, 2)]))
     };
-    agree(draw, || Box::new(long_fork()), |events| {
-        let seen = |e: &ClientEvent| -> BTreeSet<usize> {
-            let micros = e.value.members().iter().enumerate();
-            micros.filter(|(_, micro)| micro.members()[2] != Value::Nil).map(|(n, _)| n).collect()
-        };
-        let reads: Vec<_> = oks(events, "read").into_iter().map(seen).collect();
-        let fork = |a: &BTreeSet<usize>| reads.iter().any(|b| !a.is_subset(b) && !b.is_subset(a));
-        broken_if(reads.iter().any(fork))
-    });
+    agree(
+        draw,
+        || Box::new(long_fork()),
+        |events| {
+            let seen = |e: &ClientEvent| -> BTreeSet<usize> {
+                let micros = e.value.members().iter().enumerate();
+                micros.filter(|(_, micro)| micro.members()[2] != Value::Nil).map(|(n, _)| n).collect()
+            };
+            let reads: Vec<_> = oks(events, "read").into_iter().map(seen).collect();
+            let fork = |a: &BTreeSet<usize>| reads.iter().any(|b| !a.is_subset(b) && !b.is_subset(a));
+            broken_if(reads.iter().any(fork))
+        },
+    );
 }
 
 #[test]
@@ -313,33 +365,48 @@ fn writes_that_show_others_agree_with_their_definition() {
             ("write", value.clone(), value)
         }
     };
-    agree(draw, || Box::new(causal_reverse()), |events| {
-        let wrong = |read: &&ClientEvent| {
-            let found = read.value.members();
-            let begun = events.iter().filter(|e| e.moment < read.moment && e.phase == Phase::Invoke && e.f == "write");
-            // A value that is written again counts from its last write.
-            let mut latest: BTreeMap<&Value, u64> = BTreeMap::new();
-            begun.for_each(|e| drop(latest.insert(&e.value, e.moment.index)));
-            let due = |at: u64| oks(events, "write").into_iter().filter(move |e| e.moment.index < at);
-            latest.iter().any(|(value, at)| found.contains(value) && due(*at).any(|e| !found.contains(&e.value)))
-        };
-        broken_if(oks(events, "read").iter().any(wrong))
-    });
+    agree(
+        draw,
+        || Box::new(causal_reverse()),
+        |events| {
+            let wrong = |read: &&ClientEvent| {
+                let found = read.value.members();
+                let begun =
+                    events.iter().filter(|e| e.moment < read.moment && e.phase == Phase::Invoke && e.f == "write");
+                // A value that is written again counts from its last write.
+                let mut latest: BTreeMap<&Value, u64> = BTreeMap::new();
+                begun.for_each(|e| drop(latest.insert(&e.value, e.moment.index)));
+                let due = |at: u64| oks(events, "write").into_iter().filter(move |e| e.moment.index < at);
+                latest.iter().any(|(value, at)| found.contains(value) && due(*at).any(|e| !found.contains(&e.value)))
+            };
+            broken_if(oks(events, "read").iter().any(wrong))
+        },
+    );
 }
 
 #[test]
 fn numbers_that_grow_agree_with_their_definition() {
     let draw: Draw = |dice| ("read", Value::Nil, dice.int(9));
-    agree(draw, || Box::new(monotonic()), |events| {
-        let reads = oks(events, "read");
-        let back = |a: &&ClientEvent| reads.iter().any(|b| a.process == b.process && a.moment < b.moment && b.value < a.value);
-        broken_if(reads.iter().any(back))
-    });
-    agree(draw, || Box::new(monotonic().for_all_clients()), |events| {
-        let pairs = pairs(events);
-        let reads: Vec<_> = pairs.iter().filter_map(|pair| Some((pair.0, ended(pair, Phase::Ok)?))).collect();
-        broken_if(reads.iter().any(|a| reads.iter().any(|b| a.1.moment < b.0.moment && b.1.value < a.1.value)))
-    });
+    agree(
+        draw,
+        || Box::new(monotonic()),
+        |events| {
+            let reads = oks(events, "read");
+            let back = |a: &&ClientEvent| {
+                reads.iter().any(|b| a.process == b.process && a.moment < b.moment && b.value < a.value)
+            };
+            broken_if(reads.iter().any(back))
+        },
+    );
+    agree(
+        draw,
+        || Box::new(monotonic().for_all_clients()),
+        |events| {
+            let pairs = pairs(events);
+            let reads: Vec<_> = pairs.iter().filter_map(|pair| Some((pair.0, ended(pair, Phase::Ok)?))).collect();
+            broken_if(reads.iter().any(|a| reads.iter().any(|b| a.1.moment < b.0.moment && b.1.value < a.1.value)))
+        },
+    );
 }
 
 #[test]
@@ -348,10 +415,14 @@ fn inserts_that_exclude_each_other_agree_with_their_definition() {
         let value = Value::List(vec![dice.int(12), Value::Nil]);
         ("insert", value.clone(), value)
     };
-    agree(draw, || Box::new(g2()), |events| {
-        let keys: Vec<_> = oks(events, "insert").into_iter().map(|e| &e.value.members()[0]).collect();
-        broken_if(keys.iter().collect::<BTreeSet<_>>().len() < keys.len())
-    });
+    agree(
+        draw,
+        || Box::new(g2()),
+        |events| {
+            let keys: Vec<_> = oks(events, "insert").into_iter().map(|e| &e.value.members()[0]).collect();
+            broken_if(keys.iter().collect::<BTreeSet<_>>().len() < keys.len())
+        },
+    );
 }
 
 #[test]
@@ -395,13 +466,15 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
         events.iter().filter(|e| e.phase != Phase::Invoke).chain(left).collect()
     };
     let phase = |e: &ClientEvent| if e.phase == Phase::Invoke { Phase::Info } else { e.phase };
-    let pair = |pair: &Value| (pair.members()[0].as_int().expect("an offset"), pair.members()[1].as_int().expect("a value"));
+    let pair =
+        |pair: &Value| (pair.members()[0].as_int().expect("an offset"), pair.members()[1].as_int().expect("a value"));
     let sent = |e: &ClientEvent| -> Option<(Option<i64>, i64)> {
         let value = e.value.members().first()?.members().get(2).filter(|_| e.f == "send")?;
         Some(if value.members().is_empty() { (None, value.as_int()?) } else { (Some(pair(value).0), pair(value).1) })
     };
     let polled = |e: &ClientEvent| -> Vec<(i64, i64)> {
-        let Some(Value::Map(found)) = e.value.members().first().and_then(|poll| poll.members().get(1)).filter(|_| e.f == "poll")
+        let Some(Value::Map(found)) =
+            e.value.members().first().and_then(|poll| poll.members().get(1)).filter(|_| e.f == "poll")
         else {
             return vec![];
         };
@@ -426,7 +499,8 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
     add("inconsistent-offsets", log.values().any(|values| values.len() > 1));
     let offsets = |value: i64| log.values().enumerate().filter(move |(_, at)| at.contains(&value)).map(|(n, _)| n);
     add("duplicate", (0..4).any(|value| offsets(value).count() > 1));
-    let failed: BTreeSet<i64> = ends.iter().filter(|e| phase(e) == Phase::Fail).filter_map(|e| sent(e)).map(|s| s.1).collect();
+    let failed: BTreeSet<i64> =
+        ends.iter().filter(|e| phase(e) == Phase::Fail).filter_map(|e| sent(e)).map(|s| s.1).collect();
     add("G1a", seen.iter().any(|value| failed.contains(value)));
     let unseen = |e: &&&ClientEvent| phase(e) == Phase::Ok && sent(e).is_some_and(|(_, value)| !seen.contains(&value));
     add("unseen", ends.iter().any(|e| unseen(&e)));
@@ -472,6 +546,7 @@ fn order_of(
     sent: &dyn Fn(&ClientEvent) -> Option<(Option<i64>, i64)>,
     polled: &dyn Fn(&ClientEvent) -> Vec<(i64, i64)>,
 ) -> Option<i64> {
-    let mentions = ends.iter().flat_map(|e| sent(e).map(|(_, value)| value).into_iter().chain(polled(e).into_iter().map(|p| p.1)));
+    let mentions =
+        ends.iter().flat_map(|e| sent(e).map(|(_, value)| value).into_iter().chain(polled(e).into_iter().map(|p| p.1)));
     mentions.into_iter().find(|value| at.contains(value))
 }

@@ -23,7 +23,8 @@ pub(super) fn of(faults: &[FaultEvent]) -> Vec<Band> {
     for fault in faults {
         if let Some(kind) = ENDS.iter().find_map(|end| fault.f.strip_prefix(end)) {
             let open = bands.iter_mut().filter(|band| band.to.is_none());
-            open.filter(|band| kind.is_empty() || band.what.contains(kind)).for_each(|band| band.to = Some(fault.moment));
+            open.filter(|band| kind.is_empty() || band.what.contains(kind))
+                .for_each(|band| band.to = Some(fault.moment));
             continue;
         }
         let what = match &fault.value {

@@ -83,12 +83,16 @@ fn lanes(html: &mut String, picture: &Picture) {
     for process in lanes.rows().keys() {
         let _ = write!(html, "<div>client-{process}</div>");
     }
-    let _ = writeln!(html, "</div><div class=\"scroll\"><div class=\"lanes\" style=\"width:{width}px;height:{height}px\">");
+    let _ =
+        writeln!(html, "</div><div class=\"scroll\"><div class=\"lanes\" style=\"width:{width}px;height:{height}px\">");
     for band in &picture.bands {
         let (from, to) = (lanes.column(Some(band.from)), lanes.column(band.to));
         let (left, wide) = (from * CELL, ((to.max(from) - from) * CELL).max(4));
         let what = escape(&band.what);
-        let _ = writeln!(html, "<div class=\"band\" style=\"left:{left}px;width:{wide}px\" title=\"{what}\"><span>{what}</span></div>");
+        let _ = writeln!(
+            html,
+            "<div class=\"band\" style=\"left:{left}px;width:{wide}px\" title=\"{what}\"><span>{what}</span></div>"
+        );
     }
     for at in &picture.bars {
         bar(html, picture, &lanes, at);
@@ -108,7 +112,9 @@ fn bar(html: &mut String, picture: &Picture, lanes: &Lanes, bar: &Bar) {
     let role = picture.role(bar).unwrap_or("");
     let what = escape(&bar.what);
     let mark = if role == "failed" { "\ncannot be explained" } else { "" };
-    let ended = bar.ended.map_or_else(|| "never ended".to_string(), |at| format!("ended at event {}, {} ns", at.index, at.time));
+    let ended = bar
+        .ended
+        .map_or_else(|| "never ended".to_string(), |at| format!("ended at event {}, {} ns", at.index, at.time));
     let _ = writeln!(
         html,
         "<div class=\"bar {end} {role}\" style=\"left:{left}px;top:{top}px;width:{wide}px\" tabindex=\"0\" title=\"client-{}: {what} \

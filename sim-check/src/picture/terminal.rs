@@ -28,7 +28,12 @@ fn timeline(evidence: &Evidence) -> String {
     let mut shown = witnesses(evidence);
     let more = shown.len().saturating_sub(SHOWN);
     shown.drain(..more);
-    let events: BTreeSet<u64> = shown.iter().flat_map(|witness| [Some(witness.invoked), witness.acknowledged]).flatten().map(|at| at.index).collect();
+    let events: BTreeSet<u64> = shown
+        .iter()
+        .flat_map(|witness| [Some(witness.invoked), witness.acknowledged])
+        .flatten()
+        .map(|at| at.index)
+        .collect();
     let places: BTreeMap<u64, usize> = events.iter().copied().zip(0..).collect();
     let cell = (WIDTH / places.len().max(1)).clamp(1, CELL);
     let width = places.len() * cell;
