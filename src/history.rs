@@ -1,5 +1,8 @@
 //! The joint between the simulated clock and histories: what clients saw, stamped with simulated time.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sim_check::online::Watch;
 use sim_check::{Checker, Operation, Verdict};
 use sim_core::{Outcome, time};
 
@@ -21,12 +24,18 @@ use sim_core::{Outcome, time};
 /// assert!(report.message.contains("client-1 read 7 after write 9 was acknowledged"));
 /// ```
 #[derive(Debug)]
-pub struct History<Op, Ret>(sim_check::History<Op, Ret>);
+pub struct History<Op, Ret> {
+    log: sim_check::History<Op, Ret>,
+    watches: Watches<Op, Ret>,
+}
+
+/// What is looked at after every event.
+type Watches<Op, Ret> = Arc<Mutex<Vec<Watch<Op, Ret>>>>;
 
 impl<Op, Ret> History<Op, Ret> {
     /// An empty history.
     pub fn new() -> Self {
-        History(sim_check::History::new())
+        History { log: sim_check::History::new(), watches: Watches::default() }
     }
 
     /// Records that client `process` asks for `op` now. A client has one operation open at a time.
@@ -35,31 +44,31 @@ impl<Op, Ret> History<Op, Ret> {
     /// Outside a simulation.
     #[track_caller]
     pub fn invoke(&self, process: u64, op: Op) -> Call<Op, Ret> {
-        Call(self.0.invoke_at(process, op, now_ns()))
+        Call { call: self.log.invoke_at(process, op, now_ns()), history: self.clone() }
     }
 
     /// How many operations were invoked.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.log.len()
     }
 
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.log.is_empty()
     }
 }
 
 impl<Op: Clone, Ret: Clone> History<Op, Ret> {
     /// A copy of the operations, in the order of their invocation.
     pub fn operations(&self) -> Vec<Operation<Op, Ret>> {
-        self.0.operations()
+        self.log.operations()
     }
 
     /// Demands that the history is what `checker` allows; ends the run otherwise: as incorrect with the evidence, or as
     /// vacuous where there was nothing to check or the checker could not decide within its budget.
     #[track_caller]
     pub fn check(&self, checker: impl Checker<Op, Ret>) {
-        match self.0.verdict(&checker) {
+        match self.log.verdict(&checker) {
             Verdict::Valid => {}
             Verdict::Invalid(evidence) => sim_core::fail(Outcome::Incorrect, evidence.sentence),
             verdict => sim_core::fail(Outcome::Vacuous, format!("the history decides nothing: {verdict}")),
@@ -67,9 +76,36 @@ impl<Op: Clone, Ret: Clone> History<Op, Ret> {
     }
 }
 
+impl<Op: Clone, Ret: Clone> History<Op, Ret> {
+    /// Demands from now on, after every event, that the history is what `checker` allows: the run ends soon after the first
+    /// violation, while the system is still in the state that led to it.
+    ///
+    /// ```
+    /// use sim::prelude::*;
+    /// use sim::check::model::{RegisterOp, RegisterRet};
+    ///
+    /// let report = sim::simulation(1).run(|| async {
+    ///     let history = History::new();
+    ///     history.watch(linearizable(Register::<i64>::default()));
+    ///     history.invoke(0, RegisterOp::Read).ok(RegisterRet::Value(7));
+    ///     unreachable!("the run is over");
+    /// });
+    /// assert_eq!(report.outcome, Outcome::Incorrect);
+    /// ```
+    pub fn watch(&self, checker: impl Checker<Op, Ret> + Send + 'static) {
+        self.lock().push(Watch::new(checker));
+    }
+}
+
+impl<Op, Ret> History<Op, Ret> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Watch<Op, Ret>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<Op, Ret> Clone for History<Op, Ret> {
     fn clone(&self) -> Self {
-        History(self.0.clone())
+        History { log: self.log.clone(), watches: Arc::clone(&self.watches) }
     }
 }
 
@@ -82,25 +118,32 @@ impl<Op, Ret> Default for History<Op, Ret> {
 /// An operation that is under way. Dropped, its outcome stays unknown, as when its client crashes.
 #[must_use = "dropping the call leaves its outcome unknown: end it with ok, fail or info"]
 #[derive(Debug)]
-pub struct Call<Op, Ret>(sim_check::Call<Op, Ret>);
+pub struct Call<Op, Ret> {
+    call: sim_check::Call<Op, Ret>,
+    history: History<Op, Ret>,
+}
 
-impl<Op, Ret> Call<Op, Ret> {
+impl<Op: Clone, Ret: Clone> Call<Op, Ret> {
     /// It took effect and gave `ret`.
     #[track_caller]
     pub fn ok(self, ret: Ret) {
-        self.0.ok_at(ret, now_ns());
+        self.call.ok_at(ret, now_ns());
+        let broken = self.history.lock().iter_mut().find_map(|watch| watch.look(&self.history.log));
+        if let Some(evidence) = broken {
+            sim_core::fail(Outcome::Incorrect, evidence.sentence);
+        }
     }
 
     /// It certainly did not take effect.
     #[track_caller]
     pub fn fail(self) {
-        self.0.fail_at(now_ns());
+        self.call.fail_at(now_ns());
     }
 
     /// Nobody knows whether it took effect: a timeout, a connection that broke.
     #[track_caller]
     pub fn info(self) {
-        self.0.info_at(now_ns());
+        self.call.info_at(now_ns());
     }
 }
 

@@ -125,6 +125,11 @@ impl<Op, Ret> History<Op, Ret> {
         self.lock().operations.len()
     }
 
+    /// The number of events recorded so far: invocations and ends.
+    pub fn events(&self) -> usize {
+        self.lock().events as usize
+    }
+
     /// Whether nothing was invoked yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -13,6 +13,9 @@
 //! | [`verdict`] | the answer, with evidence |
 //! | [`read`] | Porcupine logs, Jepsen EDN and the same as JSON |
 //! | [`picture`] | a page with lanes and graphs, and a timeline for a terminal |
+//! | [`online`] | checks while a history grows |
+//! | [`sequential`] | one order that all processes agree on, without real time |
+//! | [`write`](mod@write) | EDN and JSON lines for other tools |
 //! | [`mod@judge`] | from the name of a model and the text of a file to a verdict |
 //!
 //! Everything here is a pure function of the history: no clock, no thread, no random hasher. The same
@@ -43,13 +46,17 @@ pub mod history;
 pub mod judge;
 pub mod linearizable;
 pub mod model;
+pub mod online;
 pub mod picture;
 pub mod read;
+pub mod sequential;
 pub mod transactions;
 pub mod verdict;
+pub mod write;
 
 pub use history::{Call, History, Moment, Operation, Outcome};
 pub use judge::{JudgeError, MODELS, judge};
 pub use linearizable::{Linearizable, linearizable};
 pub use model::Model;
+pub use sequential::{Sequential, sequential};
 pub use verdict::{Checker, Evidence, Tie, Verdict, Witness};

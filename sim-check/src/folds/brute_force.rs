@@ -375,7 +375,7 @@ fn writes_that_show_others_agree_with_their_definition() {
                     events.iter().filter(|e| e.moment < read.moment && e.phase == Phase::Invoke && e.f == "write");
                 // A value that is written again counts from its last write.
                 let mut latest: BTreeMap<&Value, u64> = BTreeMap::new();
-                begun.for_each(|e| drop(latest.insert(&e.value, e.moment.index)));
+                latest.extend(begun.map(|e| (&e.value, e.moment.index)));
                 let due = |at: u64| oks(events, "write").into_iter().filter(move |e| e.moment.index < at);
                 latest.iter().any(|(value, at)| found.contains(value) && due(*at).any(|e| !found.contains(&e.value)))
             };
@@ -489,13 +489,15 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
     };
     let mut log: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
     for e in &ends {
-        polled(e).into_iter().for_each(|(offset, value)| drop(log.entry(offset).or_default().insert(value)));
+        for (offset, value) in polled(e) {
+            log.entry(offset).or_default().insert(value);
+        }
         if let (true, Some((Some(offset), value))) = (counts(e), sent(e)) {
             log.entry(offset).or_default().insert(value);
         }
     }
     let mut kinds = BTreeSet::new();
-    let mut add = |kind: &'static str, is: bool| drop(is.then(|| kinds.insert(kind)));
+    let mut add = |kind: &'static str, is: bool| kinds.extend(is.then_some(kind));
     add("inconsistent-offsets", log.values().any(|values| values.len() > 1));
     let offsets = |value: i64| log.values().enumerate().filter(move |(_, at)| at.contains(&value)).map(|(n, _)| n);
     add("duplicate", (0..4).any(|value| offsets(value).count() > 1));
