@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 
 use crate::folds::{
-    Fold, bank, causal, causal_reverse, counter, fold, g2, kafka, long_fork, monotonic, set, set_full, total_queue,
-    unique_ids,
+    Fold, bank, causal, causal_reverse, counter, fold, g2, kafka, long_fork, monotonic, sessions, set, set_full,
+    total_queue, unique_ids,
 };
 use crate::history::Operation;
 use crate::linearizable::linearizable;
@@ -35,6 +35,7 @@ pub const MODELS: &[(&str, &str)] = &[
     ("causal", "a register in causal order: read-init, read, write, with :link and :position"),
     ("causal-reverse", "who sees a write sees those before it: write value, read [value ...]"),
     ("monotonic", "numbers that grow: read number, read {key number ...}"),
+    ("sessions", "versions that a store tells: read [key version], write [key version]"),
     ("g2", "two inserts of which one is to be refused: insert [key [a b]]"),
 ];
 
@@ -119,6 +120,7 @@ fn one_pass(model: &str) -> Option<fn() -> Box<dyn Fold>> {
         "causal" => || Box::new(causal()),
         "causal-reverse" => || Box::new(causal_reverse()),
         "monotonic" => || Box::new(monotonic()),
+        "sessions" => || Box::new(sessions()),
         "g2" => || Box::new(g2()),
         _ => return None,
     })

@@ -194,7 +194,10 @@ mod tests {
         assert!(verdict(&history).is_valid());
         read(&history, 2, "x", 0);
         let told = verdict(&history).to_string();
-        assert!(told.starts_with("not sequentially consistent: after 3 of 4 operations none can follow of client-"), "{told}");
+        assert!(
+            told.starts_with("not sequentially consistent: after 3 of 4 operations none can follow of client-"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -426,6 +426,27 @@ fn inserts_that_exclude_each_other_agree_with_their_definition() {
 }
 
 #[test]
+fn sessions_agree_with_their_definition() {
+    let draw: Draw = |dice| {
+        let version = |dice: &mut Dice| Value::List(vec![Value::from("x"), dice.int(12)]);
+        if dice.roll(2) == 0 { ("read", Value::Nil, version(dice)) } else { ("write", Value::Nil, version(dice)) }
+    };
+    agree(
+        draw,
+        || Box::new(sessions()),
+        |events| {
+            let acts: Vec<_> = events.iter().filter(|e| e.phase == Phase::Ok).collect();
+            let version = |e: &ClientEvent| e.value.members()[1].as_int();
+            let wrong = |a: &&ClientEvent, b: &&ClientEvent| {
+                let older = if b.f == "write" { version(b) <= version(a) } else { version(b) < version(a) };
+                a.process == b.process && a.moment < b.moment && older
+            };
+            broken_if(acts.iter().any(|a| acts.iter().any(|b| wrong(a, b))))
+        },
+    );
+}
+
+#[test]
 fn logs_agree_with_their_definition() {
     let draw: Draw = |dice| {
         let pair = |dice: &mut Dice| {

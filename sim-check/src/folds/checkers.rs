@@ -183,3 +183,20 @@ fn of_two_inserts_that_exclude_each_other_one_is_refused() {
     assert_eq!(judge(&mut g2(), &[insert("[7 [1 nil]]"), insert("[8 [nil 2]]")]), "valid");
     assert!(judge(&mut g2(), &[insert("[7 [1 nil]]"), insert("[7 [nil 2]]")]).starts_with("G2: client-1 at event 1"));
 }
+
+#[test]
+fn a_session_sees_what_it_did_and_what_it_saw() {
+    let broken = |f: &'static str, first: &'static str, then: &'static str, later: &'static str| {
+        judge(&mut sessions(), &[(1, "ok", f, first), (1, "ok", then, later), (2, "ok", "read", "[x 1]")])
+    };
+    assert_eq!(broken("write", "[x 1]", "read", "[x 1]"), "valid");
+    assert_eq!(broken("read", "[x 1]", "write", "[x 2]"), "valid");
+    assert!(
+        broken("write", "[x 2]", "read", "[x 1]").starts_with("not read your writes: client-1 read version 1 of x")
+    );
+    assert!(broken("read", "[x 2]", "read", "[x 1]").starts_with("not monotonic reads"));
+    assert!(broken("write", "[x 2]", "write", "[x 1]").starts_with("not monotonic writes"));
+    assert!(broken("read", "[x 2]", "write", "[x 1]").starts_with("not writes follow reads"));
+    let weaker = &mut sessions().only([Guarantee::ReadYourWrites]);
+    assert_eq!(judge(weaker, &[(1, "ok", "read", "[x 2]"), (1, "ok", "read", "[x 1]")]), "valid");
+}
