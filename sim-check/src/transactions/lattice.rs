@@ -53,7 +53,7 @@ consistency_models! {
     /// Atomic reads that respect causality.
     Causal = "causal-cerone" includes [ReadAtomic];
     /// Atomic reads without lost updates.
-    UpdateAtomic = "rola" includes [ReadAtomic];
+    UpdateAtomic = "update-atomic" includes [ReadAtomic];
     /// Snapshots that sites may learn of in different orders.
     ParallelSnapshotIsolation = "parallel-snapshot-isolation" includes [Causal, UpdateAtomic];
     /// All learn of transactions in the same order.
