@@ -150,7 +150,7 @@ fn default_initial(text: &str) -> Value {
 
 impl Options {
     fn check<M: Model>(&self, model: M, operations: &[Operation<M::Op, M::Ret>]) -> Verdict {
-        let checker = linearizable(model);
+        let checker = linearizable(model).minimal();
         match self.budget {
             Some(steps) => checker.budget(steps).check(operations),
             None => checker.check(operations),

@@ -75,7 +75,10 @@ fn remark(evidence: &Evidence, witness: &Witness) -> String {
     format!("  << cannot be explained{needed}")
 }
 
-/// Text without what would move a cursor.
+/// Text without what would move a cursor, and no more of it than fits.
 fn printable(text: &str) -> String {
+    const FITS: usize = 100;
+    let cut = text.chars().count() > FITS;
+    let text: String = text.chars().take(FITS).chain(cut.then_some('…')).collect();
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
