@@ -51,10 +51,16 @@ impl<M> Sequential<M> {
 /// How far each process came, and the states of all keys then.
 type Place<M> = (Vec<u32>, BTreeMap<String, <M as Model>::State>);
 
+/// An operation of a model.
+type Op<M> = Operation<<M as Model>::Op, <M as Model>::Ret>;
+
+/// The operations of a process, in order.
+type Lane<'h, M> = Vec<&'h Op<M>>;
+
 struct Search<'h, M: Model> {
     model: &'h M,
     /// Acknowledged operations by process, in order; each one of unknown outcome is a process of its own.
-    lanes: Vec<Vec<&'h Operation<M::Op, M::Ret>>>,
+    lanes: Vec<Lane<'h, M>>,
     seen: HashSet<Place<M>, FxBuildHasher>,
     stack: Vec<Place<M>>,
     /// The place at which most acknowledged operations had their turn.
@@ -63,7 +69,7 @@ struct Search<'h, M: Model> {
 
 impl<'h, M: Model> Search<'h, M> {
     fn new(model: &'h M, operations: &'h [Operation<M::Op, M::Ret>]) -> Self {
-        let mut processes: BTreeMap<u64, Vec<&Operation<M::Op, M::Ret>>> = BTreeMap::new();
+        let mut processes: BTreeMap<u64, Lane<'h, M>> = BTreeMap::new();
         let mut lanes = Vec::new();
         for operation in operations.iter().filter(|operation| !operation.failed()) {
             match operation.acknowledged() {
@@ -109,7 +115,7 @@ impl<'h, M: Model> Search<'h, M> {
         Some((places, states))
     }
 
-    fn acknowledged(&self) -> impl Iterator<Item = (usize, &Vec<&'h Operation<M::Op, M::Ret>>)> {
+    fn acknowledged(&self) -> impl Iterator<Item = (usize, &Lane<'h, M>)> {
         self.lanes.iter().enumerate().filter(|(_, lane)| lane[0].acknowledged().is_some())
     }
 
@@ -226,11 +232,10 @@ mod tests {
         assert!((10_000..90_000).contains(&valid), "{valid}");
     }
 
+    type Recorded = Operation<(&'static str, RegisterOp<i64>), RegisterRet<i64>>;
+
     /// Tries every order.
-    fn explains(
-        state: &BTreeMap<&str, i64>,
-        left: &[&Operation<(&'static str, RegisterOp<i64>), RegisterRet<i64>>],
-    ) -> bool {
+    fn explains(state: &BTreeMap<&str, i64>, left: &[&Recorded]) -> bool {
         if left.iter().all(|operation| operation.acknowledged().is_none()) {
             return true;
         }

@@ -489,7 +489,7 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
     let phase = |e: &ClientEvent| if e.phase == Phase::Invoke { Phase::Info } else { e.phase };
     let pair =
         |pair: &Value| (pair.members()[0].as_int().expect("an offset"), pair.members()[1].as_int().expect("a value"));
-    let sent = |e: &ClientEvent| -> Option<(Option<i64>, i64)> {
+    let sent = |e: &ClientEvent| -> Option<Sent> {
         let value = e.value.members().first()?.members().get(2).filter(|_| e.f == "send")?;
         Some(if value.members().is_empty() { (None, value.as_int()?) } else { (Some(pair(value).0), pair(value).1) })
     };
@@ -530,7 +530,7 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
     let bound = seen.iter().filter_map(|value| offsets(*value).next()).max();
     let lost = |value: i64| {
         let writer = ends.iter().rfind(|e| sent(e).is_some_and(|(_, sent)| sent == value));
-        let due = offsets(value).last().is_some_and(|last| bound.is_some_and(|bound| last <= bound));
+        let due = offsets(value).max().is_some_and(|last| bound.is_some_and(|bound| last <= bound));
         due && !seen.contains(&value) && writer.is_some_and(|e| counts(e))
     };
     add("lost-write", (0..4).any(lost));
@@ -562,11 +562,14 @@ fn log_kinds(events: &[ClientEvent]) -> BTreeSet<&'static str> {
     kinds
 }
 
+/// What was sent, and at which offset if that is known.
+type Sent = (Option<i64>, i64);
+
 /// Of the messages at one offset, the one that the history mentions first: any would do, and the checker takes that.
 fn order_of(
     at: &BTreeSet<i64>,
     ends: &[&ClientEvent],
-    sent: &dyn Fn(&ClientEvent) -> Option<(Option<i64>, i64)>,
+    sent: &dyn Fn(&ClientEvent) -> Option<Sent>,
     polled: &dyn Fn(&ClientEvent) -> Vec<(i64, i64)>,
 ) -> Option<i64> {
     let mentions =
