@@ -14,8 +14,8 @@
 //! | [`read`] | Porcupine logs, Jepsen EDN and the same as JSON |
 //! | [`picture`] | a page with lanes and graphs, and a timeline for a terminal |
 //! | [`online`] | checks while a history grows |
-//! | [`sequential`] | one order that all processes agree on, without real time |
-//! | [`write`](mod@write) | EDN and JSON lines for other tools |
+//! | [`mod@sequential`] | one order that all processes agree on, without real time |
+//! | [`mod@write`] | EDN and JSON lines for other tools |
 //! | [`mod@judge`] | from the name of a model and the text of a file to a verdict |
 //!
 //! Everything here is a pure function of the history: no clock, no thread, no random hasher. The same

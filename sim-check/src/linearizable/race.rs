@@ -9,6 +9,8 @@ use super::search::{Blocked, Finding, Search, Strategy};
 use crate::model::Model;
 
 const FIRST_GRANT: u64 = 1 << 12;
+/// Most histories are explained by following a single past with few ways back: that is tried first.
+const TRY_PER_EVENT: u64 = 6;
 /// Long histories without much overlap are not handed from search to search.
 const GRANT_PER_EVENT: u64 = 16;
 
@@ -52,9 +54,12 @@ pub(super) fn race<'p, M: Model>(model: &'p M, parts: &'p [Part<'p, M>], budget:
 
 impl<'p, M: Model> Lane<'p, M> {
     fn run(&mut self, model: &'p M, part: &'p Part<'p, M>, grant: u64, left: &mut u64) -> Option<Finding<M>> {
-        for (search, strategy) in self.searches.iter_mut().zip(strategies(part.slots)) {
-            let search = search.get_or_insert_with(|| strategy(model, part));
-            let grant = grant.max(GRANT_PER_EVENT * part.events.len() as u64);
+        let events = part.events.len() as u64;
+        let [breadth, depth] = strategies(part.slots);
+        let grant = grant.max(GRANT_PER_EVENT * events);
+        let first = self.searches[1].is_none().then_some((1, depth, TRY_PER_EVENT * events));
+        for (n, strategy, grant) in first.into_iter().chain([(0, breadth, grant), (1, depth, grant)]) {
+            let search = self.searches[n].get_or_insert_with(|| strategy(model, part));
             let before = search.steps();
             let finding = search.run(before.saturating_add(grant.min(*left)));
             *left = left.saturating_sub(search.steps() - before);
