@@ -215,6 +215,9 @@ impl From<ReadError> for JudgeError {
 }
 
 #[cfg(test)]
+mod checkers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
