@@ -8,14 +8,14 @@
 //! use sim_check::picture::{Picture, page, terminal};
 //!
 //! let text = "{:process 0 :type :invoke :f :write :value 1} {:process 0 :type :ok :f :write :value 1}
-//!             {:process 1 :type :invoke :f :read}           {:process 1 :type :ok :f :read :value 2}";
+//!             {:process 1 :type :invoke :f :read}           {:process 1 :type :ok :f :read :value 0}";
 //! let verdict = sim_check::judge("register", text)?;
 //! let picture = Picture::of_text("a stale read", text, &verdict);
 //! assert!(page(&[picture]).contains("cannot be explained"));
 //! assert_eq!(
 //!     terminal(&verdict),
-//!     "client-0 ├───┤          write 1
-//! client-1          ├───┤  read 2  << cannot be explained: the state would have had to be 2
+//!     "client-0 ├───┤            write 1
+//! client-1           ├───┤  read 0  << cannot be explained: the state would have had to be 0
 //! ",
 //! );
 //! # Ok::<(), sim_check::JudgeError>(())

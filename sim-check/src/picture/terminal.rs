@@ -36,7 +36,7 @@ fn timeline(evidence: &Evidence) -> String {
         .collect();
     let places: BTreeMap<u64, usize> = events.iter().copied().zip(0..).collect();
     let cell = (WIDTH / places.len().max(1)).clamp(1, CELL);
-    let width = places.len() * cell;
+    let width = places.len().saturating_sub(1) * cell;
     let names: Vec<String> = shown.iter().map(|witness| name(evidence, witness)).collect();
     let margin = names.iter().map(String::len).max().unwrap_or(0);
     let mut lines = String::new();
@@ -47,11 +47,11 @@ fn timeline(evidence: &Evidence) -> String {
         let from = places[&witness.invoked.index] * cell;
         let to = witness.acknowledged.map_or(width, |at| places[&at.index] * cell);
         let bar = match witness.acknowledged {
-            Some(_) if to > from => format!("├{}┤", "─".repeat(to - from - 1)),
+            Some(_) if to > from => format!("├{}┤", "─".repeat((to - from).saturating_sub(2))),
             Some(_) => "│".to_string(),
-            None => format!("├{}", "─".repeat(to.saturating_sub(from + 1)) + "…"),
+            None => format!("├{}", "─".repeat(to.saturating_sub(from + 2)) + "…"),
         };
-        let space = (width + 1).saturating_sub(from + bar.chars().count());
+        let space = (width + 2).saturating_sub(from + bar.chars().count()).max(2);
         let what = printable(&witness.what);
         let why = remark(evidence, witness);
         let _ = writeln!(lines, "{name:margin$} {:from$}{bar}{:space$}{what}{why}", "", "");
