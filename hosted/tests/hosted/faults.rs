@@ -112,19 +112,19 @@ fn is_flat(footprints: &[Footprint]) {
     assert!(late.memory_kib < early.memory_kib + 4096, "{footprints:#?}");
 }
 
-#[sim::test(seeds = 1, time_limit = "10h")]
+#[sim::test(seed = 0, time_limit = "10h")]
 async fn ten_thousand_restarts_on_the_fast_path_hold_flat() {
     let server = node("server").host_async(echo);
     is_flat(&restart_often(server, 10_000).await);
 }
 
-#[sim::test(seeds = 1, time_limit = "10h")]
+#[sim::test(seed = 0, time_limit = "10h")]
 async fn a_thousand_restarts_with_threads_leave_no_thread_behind() {
     let server = node("server").host(echo_with_threads);
     leaves_nothing_behind(&restart_often(server, 1_000).await);
 }
 
-#[sim::test(seeds = 1, time_limit = "10h")]
+#[sim::test(seed = 0, time_limit = "10h")]
 async fn a_thousand_restarts_of_a_runtime_with_threads_leave_no_thread_behind() {
     let server = node("server").host(echo_with_many_threads);
     leaves_nothing_behind(&restart_often(server, 1_000).await);
@@ -144,7 +144,7 @@ async fn a_paused_node_is_silent_and_goes_on() {
     assert_eq!(&answer, b"hello");
 }
 
-#[sim::test(seeds = 5, expect = "stuck")]
+#[sim::test(seed = 0, expect = "stuck")]
 async fn a_deadlock_of_two_locks_is_stuck() {
     let program = || {
         let locks = Arc::new((Mutex::new(()), Mutex::new(())));

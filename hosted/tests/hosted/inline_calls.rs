@@ -24,7 +24,7 @@ async fn what_is_modelled_is_answered_by_the_simulation() {
     assert!(!std::path::Path::new("/inline").exists(), "the real disk sees nothing");
 }
 
-#[sim::test(seeds = 1, expect = "leaked")]
+#[sim::test(seed = 0, expect = "leaked")]
 async fn what_is_not_modelled_ends_the_run_with_its_name() {
     let went_on = Arc::new(AtomicBool::new(false));
     let flag = went_on.clone();

@@ -62,7 +62,7 @@ impl Database for NotDurable {
     }
 }
 
-#[sim::test(seeds = 1)]
+#[sim::test(seed = 0)]
 async fn survives_a_thousand_power_losses() {
     survive::<Durable>(1_000).await;
 }

@@ -57,12 +57,12 @@ databases! {
     Off: "wal" "off";
 }
 
-#[sim::test(seeds = 1)]
+#[sim::test(seed = 0)]
 async fn wal_survives_a_thousand_power_losses() {
     survive::<Wal>(1_000).await;
 }
 
-#[sim::test(seeds = 1)]
+#[sim::test(seed = 0)]
 async fn rollback_journal_survives_a_thousand_power_losses() {
     survive::<Rollback>(1_000).await;
 }

@@ -82,17 +82,17 @@ async fn environment_names_and_output_are_those_of_the_node() {
     assert_eq!((&printed.stdout[..], &printed.stderr[..]), (&b"hello\n"[..], &b"oh\n"[..]));
 }
 
-#[sim::test(seeds = 1, expect = "panicked")]
+#[sim::test(seed = 0, expect = "panicked")]
 async fn exit_with_a_code_is_the_failure_of_its_node() {
     node("program").host(|| std::process::exit(3)).join().await;
 }
 
-#[sim::test(seeds = 1, expect = "panicked")]
+#[sim::test(seed = 0, expect = "panicked")]
 async fn abort_is_the_failure_of_its_node() {
     node("program").host(|| std::process::abort()).join().await;
 }
 
-#[sim::test(seeds = 1, expect = "panicked")]
+#[sim::test(seed = 0, expect = "panicked")]
 async fn a_panic_in_a_task_of_tokio_is_not_swallowed() {
     let program = node("program").host_async(|| async {
         let task = tokio::spawn(async { panic!("nobody listens") });
