@@ -24,6 +24,7 @@ mod rhythm;
 mod swarm;
 mod target;
 
+pub use crate::glob::matches;
 pub(crate) use engine::Faults;
 pub use engine::{Act, Arm, FaultKind, FaultReport, Sample, faults, hit, observed, point};
 pub use heal::{Liveness, heal, heal_core, liveness};

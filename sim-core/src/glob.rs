@@ -1,7 +1,7 @@
 //! Patterns for names and paths.
 
 /// Whether `text` matches `pattern`: `*` is any run of characters but `/`, `**` any run at all, `?` one character.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     fn go(pattern: &[char], text: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),

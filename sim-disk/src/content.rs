@@ -103,16 +103,17 @@ impl Content {
         let mut done = 0;
         for (number, start, part) in parts(offset, length) {
             let range = start..start + part;
-            if let Some(Slot::Cached(bytes)) = self.cache.get(number) {
-                put(&bytes[range]);
-            } else {
-                match self.page(number, load) {
-                    Ok(bytes) => put(&bytes.as_deref().unwrap_or(&ZEROS)[range]),
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => return Ok(done),
-                }
-                if direct {
-                    self.forget(number);
+            match self.cache.get(number) {
+                Some(Slot::Cached(bytes)) if !direct => put(&bytes[range]),
+                _ => {
+                    if direct && !self.pending.iter().any(Effect::is_metadata) {
+                        self.forget(number);
+                    }
+                    match self.page(number, load) {
+                        Ok(bytes) => put(&bytes.as_deref().unwrap_or(&ZEROS)[range]),
+                        Err(error) if done == 0 => return Err(error),
+                        Err(_) => return Ok(done),
+                    }
                 }
             }
             done += part;
@@ -311,6 +312,16 @@ impl Content {
         pages.sort_unstable();
         pages.dedup();
         pages
+    }
+
+    /// The bytes of a page after its last write up to `upto`.
+    pub(crate) fn last_write(&self, page: u64, upto: Order) -> Option<Bytes> {
+        let mine = self.pending.iter().rev().filter(|effect| effect.order <= upto);
+        mine.filter_map(|effect| match &effect.what {
+            What::Data { page: of, bytes, .. } if *of == page => Some(bytes.clone()),
+            _ => None,
+        })
+        .next()
     }
 
     /// Hands pages to the device, which may lose them with the power.

@@ -131,7 +131,8 @@ impl Image {
     }
 
     /// What it proposes to keep of each effect: all of it (`u8::MAX`), nothing, or some sectors.
-    fn propose(self, masks: &[u8], draws: &mut Draws) -> Vec<u8> {
+    fn propose(self, flying: &[InFlight], draws: &mut Draws) -> Vec<u8> {
+        let masks: Vec<u8> = flying.iter().map(InFlight::mask).collect();
         let keep = |place: usize, mask: u8| match self {
             Image::Any | Image::AllLost | Image::Random(_) => 0,
             Image::AllKept => mask,
@@ -159,7 +160,7 @@ impl Image {
             Image::TornLast(_) => mask,
             Image::TornAt(at, sectors) => match place.cmp(&(at as usize)) {
                 std::cmp::Ordering::Less => mask,
-                std::cmp::Ordering::Equal if mask != u8::MAX || sectors != 0 => mask & sectors,
+                std::cmp::Ordering::Equal => mask & sectors,
                 _ => 0,
             },
         };
@@ -170,8 +171,8 @@ impl Image {
                 kept = masks.iter().map(&mut draw).collect();
             }
             Image::TornLast(sectors) => {
-                let last = kept.iter_mut().rev().zip(masks.iter().rev()).find(|(_, mask)| **mask != 0);
-                last.into_iter().for_each(|(kept, mask)| *kept = mask & sectors);
+                let last = flying.iter().rposition(InFlight::is_page);
+                last.into_iter().for_each(|last| kept[last] &= sectors);
             }
             _ => {}
         }
@@ -199,7 +200,7 @@ enum Change<'a> {
 }
 
 impl InFlight<'_> {
-    fn mask(&self) -> u8 {
+    pub(crate) fn mask(&self) -> u8 {
         match self.what {
             Change::Content(_, effect) => effect.mask(),
             Change::Names(..) => u8::MAX,
@@ -222,7 +223,7 @@ impl InFlight<'_> {
         }
     }
 
-    fn describe(&self, volume: &Volume) -> String {
+    pub(crate) fn describe(&self, volume: &Volume) -> String {
         match self.what {
             Change::Content(ino, effect) => format!("{}: {}", volume.name_of(ino), effect.describe()),
             Change::Names(_, entries) => {
@@ -322,13 +323,12 @@ impl Volume {
         order: &CrashOrder,
         draws: &mut Draws,
     ) -> Vec<u8> {
-        let masks: Vec<u8> = flying.iter().map(InFlight::mask).collect();
         let mut keep = match (crash, image) {
             (Crash::Kernel, _) => {
                 flying.iter().map(|flying| if flying.is_staged() { flying.mask() } else { 0 }).collect()
             }
-            (_, Image::Any) => Image::draw(masks.len(), draws).propose(&masks, draws),
-            (_, image) => image.propose(&masks, draws),
+            (_, Image::Any) => Image::draw(flying.len(), draws).propose(flying, draws),
+            (_, image) => image.propose(flying, draws),
         };
         for (keep, flying) in keep.iter_mut().zip(flying) {
             // Only pages are torn.

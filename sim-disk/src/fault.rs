@@ -4,129 +4,15 @@
 //! what is open as `/wal/000001`. An open file keeps the path it was opened by, also when it is renamed meanwhile. A fault
 //! strikes before the operation has any effect: a power loss at the third fsync finds nothing of it done.
 
-use std::io;
+use sim_core::fault::{Fault, Selector};
 
-use sim_core::fault::{Fault, FaultKind, Selector, hit, observed};
-use sim_core::{Node, NodeId};
-
-use crate::crash::{Crash, Image};
-use crate::errno::Errno;
-use crate::kernel::act;
-use crate::machine::Machine;
-use crate::volume::State;
-
-pub(crate) const FSYNC: &str = "disk.fsync";
-pub(crate) const WRITE: &str = "disk.write";
-pub(crate) const READ: &str = "disk.read";
-pub(crate) const OPEN: &str = "disk.open";
-pub(crate) const RENAME: &str = "disk.rename";
-const FSYNC_EIO: &str = "disk.fsync_eio";
-const JOURNAL_EIO: &str = "disk.journal_eio";
-const IO_ERROR: &str = "disk.io_error";
-const NO_SPACE: &str = "disk.no_space";
-const SHORT: &str = "disk.short";
-const KERNEL_CRASH: &str = "disk.kernel_crash";
-const POWER_LOSS: &str = "disk.power_loss";
-const REPLACE: &str = "disk.replace";
-const SNAPSHOT: &str = "disk.snapshot";
-const ROLL_BACK: &str = "disk.roll_back";
-const SWAP: &str = "disk.swap";
-const EVICT: &str = "disk.evict";
-const READ_ONLY: &str = "disk.read_only";
-const GONE: &str = "disk.gone";
-
-/// The fault kinds of the disk, for [`sim_core::Sim::with_faults`].
-pub const KINDS: &[FaultKind] = &[
-    placed(FSYNC_EIO),
-    placed(JOURNAL_EIO),
-    placed(IO_ERROR),
-    placed(NO_SPACE),
-    placed(SHORT),
-    FaultKind::new(KERNEL_CRASH, |fault| go_down(fault, Crash::Kernel)).relent(come_up),
-    FaultKind::new(POWER_LOSS, |fault| go_down(fault, Crash::Power)).relent(come_up),
-    FaultKind::new(REPLACE, |fault| go_down(fault, Crash::Replaced)).relent(come_up),
-    FaultKind::new(SNAPSHOT, |fault| with_machine(fault, Machine::take_snapshot)),
-    FaultKind::new(ROLL_BACK, |fault| go_down(fault, Crash::RolledBack)).relent(come_up),
-    FaultKind::new(SWAP, swap_volumes).relent(come_up),
-    FaultKind::new(EVICT, |fault| with_machine(fault, |machine| machine.volume.evict() > 0)),
-    FaultKind::new(READ_ONLY, |fault| become_state(fault, State::ReadOnly)).relent(recover),
-    FaultKind::new(GONE, |fault| become_state(fault, State::Gone)).relent(recover),
-];
-
-/// The only node that a fault strikes.
-fn target(fault: &Fault) -> Result<Node, String> {
-    let node = fault.only_target()?;
-    match node.id() {
-        NodeId::SUPERVISOR if fault.kind != EVICT => {
-            Err(format!("fault {}: the node of the test itself cannot fail", fault.kind))
-        }
-        _ => Ok(node),
-    }
-}
-
-fn with_machine(fault: &Fault, change: impl FnOnce(&mut Machine) -> bool) -> Result<bool, String> {
-    let node = target(fault)?;
-    Ok(act("faults", |kernel| change(kernel.machine(node.id()))))
-}
-
-fn become_state(fault: &Fault, state: State) -> Result<bool, String> {
-    with_machine(fault, |machine| std::mem::replace(&mut machine.volume.state, state) != state)
-}
-
-fn recover(fault: &Fault) -> Result<bool, String> {
-    become_state(fault, State::Writable)
-}
-
-fn image(fault: &Fault) -> Result<Option<Image>, String> {
-    let Some(text) = fault.args.get("image").and_then(|image| image.as_str()) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| format!("fault {}: {error}", fault.kind))
-}
-
-fn go_down(fault: &Fault, crash: Crash) -> Result<bool, String> {
-    let (node, image) = (target(fault)?, image(fault)?);
-    let lacks = crash == Crash::RolledBack && act("faults", |kernel| kernel.machine(node.id()).snapshot.is_none());
-    if lacks {
-        return Err(format!("fault {} needs a snapshot to come back to: place {SNAPSHOT} before it", fault.kind));
-    }
-    act("faults", |kernel| kernel.machine(node.id()).next_crash = Some((crash, image)));
-    // A node that is down already loses its memory all the same.
-    node.power_loss();
-    let left = act("faults", |kernel| kernel.machine(node.id()).next_crash.is_some());
-    if left {
-        act("faults", |kernel| kernel.lose_memory(node.id()));
-    }
-    Ok(true)
-}
-
-fn come_up(fault: &Fault) -> Result<bool, String> {
-    for node in fault.targets()? {
-        if !node.is_up() {
-            node.restart();
-        }
-    }
-    Ok(true)
-}
-
-fn swap_volumes(fault: &Fault) -> Result<bool, String> {
-    let [one, other] = fault.targets()?[..] else {
-        return Err(format!("fault {} needs exactly two targets", fault.kind));
-    };
-    [one, other].into_iter().for_each(Node::power_loss);
-    act("faults", |kernel| {
-        let volume = std::mem::take(&mut kernel.machine(one.id()).volume);
-        let volume = std::mem::replace(&mut kernel.machine(other.id()).volume, volume);
-        kernel.machine(one.id()).volume = volume;
-    });
-    Ok(one != other)
-}
-
-/// A kind that needs an operation to happen at.
-const fn placed(name: &'static str) -> FaultKind {
-    FaultKind::new(name, |fault| {
-        let point = if fault.kind == FSYNC_EIO || fault.kind == JOURNAL_EIO { "fsync" } else { "write" };
-        Err(format!("fault {} needs an operation to happen at: .on({point}(node, pattern), ..)", fault.kind))
-    })
-}
+use crate::crash::Image;
+use crate::kernel::Disk;
+use crate::kinds::{
+    BIT_ROT, CRASH_POINT, EVICT, FSYNC, FSYNC_EIO, FULL, GONE, IO_ERROR, JOURNAL_EIO, KERNEL_CRASH, LOST_WRITE,
+    MISDIRECTED_READ, MISDIRECTED_WRITE, NO_SPACE, OPEN, POWER_LOSS, READ, READ_ONLY, RENAME, REPLACE, ROLL_BACK,
+    SECTOR_ERROR, SEQUENCE, SHORT, SNAPSHOT, STALE_READ, STALL, SWAP, TENANT, THROTTLE, WRITE,
+};
 
 /// The first fsync or fdatasync on nodes and paths that match; see [`Selector::nth`] for another.
 ///
@@ -254,67 +140,93 @@ pub fn device_gone(node: &str) -> Fault {
     Fault::new(GONE, &[node])
 }
 
-/// Which pages of an fsync the device refuses.
-pub(crate) enum Failing {
-    AllPages,
-    Pages(Vec<u64>),
-    /// It cannot write its metadata.
-    Journal,
+/// A page of the medium cannot be read any more, until it is written again: EIO for reads that reach it. Which page of the
+/// files that match is drawn, among those that the [atlas](crate::set_atlas) allows; it is met when it is not cached. As
+/// all faults of the medium it needs a page that is durable to strike, and with [`Plan::at`](sim_core::fault::Plan::at) a
+/// time.
+pub fn sector_error(node: &str, path: &str) -> Fault {
+    Fault::new(SECTOR_ERROR, &[node]).arg("path", path)
 }
 
-/// Lets faults strike at an fsync. Some: it is to fail.
-pub(crate) fn strikes_fsync(path: &str) -> io::Result<Option<Failing>> {
-    let mut failing = None;
-    for fault in hit(FSYNC, path, &[FSYNC_EIO, JOURNAL_EIO, NO_SPACE]) {
-        observed(fault.id);
-        failing = Some(match &*fault.kind {
-            FSYNC_EIO => match fault.args.get("pages").and_then(|pages| pages.as_array()) {
-                Some(pages) => Failing::Pages(pages.iter().filter_map(|page| page.as_u64()).collect()),
-                None => Failing::AllPages,
-            },
-            JOURNAL_EIO => Failing::Journal,
-            _ => return Err(Errno::NoSpace.into()),
-        });
+/// A bit of a page of the medium flips: reads that reach it get it wrong. Else as [`sector_error`].
+pub fn bit_rot(node: &str, path: &str) -> Fault {
+    Fault::new(BIT_ROT, &[node]).arg("path", path)
+}
+
+/// The next read that reaches a page of the medium gets another page of the same file. Else as [`sector_error`].
+pub fn misdirected_read(node: &str, path: &str) -> Fault {
+    Fault::new(MISDIRECTED_READ, &[node]).arg("path", path)
+}
+
+/// The last page that an fsync writes is acknowledged and dropped. Place it with [`fsync`], as the next two.
+pub fn lost_write() -> Fault {
+    Fault::new(LOST_WRITE, &[])
+}
+
+/// The last page that an fsync writes lands in the place of another page of the file, which is lost, and not in its own.
+pub fn misdirected_write() -> Fault {
+    Fault::new(MISDIRECTED_WRITE, &[])
+}
+
+/// The next read that reaches the last page that an fsync wrote finds what was there before.
+pub fn stale_read() -> Fault {
+    Fault::new(STALE_READ, &[])
+}
+
+/// Write-backs of a page of the files that match fail in the order of a [`Sequence`](crate::Sequence), such as `wwxW`.
+pub fn page_sequence(node: &str, path: &str, page: u64, sequence: &str) -> Fault {
+    Fault::new(SEQUENCE, &[node]).arg("path", path).arg("page", page).arg("sequence", sequence)
+}
+
+/// The device answers no fsync: for ever, or while it [lasts](Fault::lasting).
+pub fn stall(node: &str) -> Fault {
+    Fault::new(STALL, &[node])
+}
+
+/// Fsyncs of files that match take so many times as long; for ever, or while it [lasts](Fault::lasting). `**` slows the
+/// whole device.
+pub fn throttle(node: &str, path: &str, times: u32) -> Fault {
+    Fault::new(THROTTLE, &[node]).arg("path", path).arg("times", times)
+}
+
+/// The volume has no free block: writes that need one fail with ENOSPC; for ever, or while it [lasts](Fault::lasting).
+pub fn disk_full(node: &str) -> Fault {
+    Fault::new(FULL, &[node])
+}
+
+/// Somebody else takes so many bytes of the capacity of the volume; gives them back after [`lasting`](Fault::lasting).
+pub fn tenant(node: &str, bytes: u64) -> Fault {
+    Fault::new(TENANT, &[node]).arg("bytes", bytes)
+}
+
+/// The machine loses its power at one of its next effects, drawn: ten times more likely at one that leaves something in
+/// flight than at one that does not. `within` is how many effects it may take at most.
+pub fn crash_at_an_effect(node: &str, within: u32) -> Fault {
+    Fault::new(CRASH_POINT, &[node]).arg("within", within)
+}
+
+/// A moment that a program names with [`crash_point!`](crate::crash_point).
+pub fn marker(node: &str, name: &str) -> Selector {
+    Selector::new("point", node, name)
+}
+
+/// What [`crash_point!`](crate::crash_point) calls.
+#[doc(hidden)]
+pub fn reach_crash_point(name: &str) {
+    if sim_core::device::existing::<Disk>().is_some() {
+        sim_core::fault::point(name);
     }
-    Ok(failing)
 }
 
-/// Lets the faults strike that make an operation fail or do a part of it.
-#[inline]
-fn strikes(point: &str, subject: &str, own: &[&str]) -> io::Result<bool> {
-    let mut is_short = false;
-    for fault in hit(point, subject, own) {
-        observed(fault.id);
-        match &*fault.kind {
-            IO_ERROR => return Err(Errno::Io.into()),
-            NO_SPACE => return Err(Errno::NoSpace.into()),
-            _ => is_short = true,
-        }
-    }
-    Ok(is_short)
-}
-
-/// Half of it, and a byte at the least.
-fn half(length: usize) -> usize {
-    length.min(length / 2 + 1)
-}
-
-#[inline]
-pub(crate) fn strikes_write<'a>(path: &str, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-    let is_short = strikes(WRITE, path, &[IO_ERROR, NO_SPACE, SHORT])?;
-    Ok(if is_short { &bytes[..half(bytes.len())] } else { bytes })
-}
-
-#[inline]
-pub(crate) fn strikes_read(path: &str, want: usize) -> io::Result<usize> {
-    let is_short = strikes(READ, path, &[IO_ERROR, SHORT])?;
-    Ok(if is_short { half(want.min(4096)) } else { want })
-}
-
-pub(crate) fn strikes_open(path: &str) -> io::Result<()> {
-    strikes(OPEN, path, &[IO_ERROR, NO_SPACE]).map(drop)
-}
-
-pub(crate) fn strikes_rename(path: &str) -> io::Result<()> {
-    strikes(RENAME, path, &[IO_ERROR, NO_SPACE]).map(drop)
+/// Names a moment at which a fault may strike: `faults().on(marker("store", "after-manifest-rename"), crash("store"))`.
+/// Nothing happens outside a simulation, and in one whose disk was not used yet.
+///
+/// ```
+/// sim_disk::crash_point!("after-manifest-rename");
+/// ```
+#[macro_export]
+macro_rules! crash_point {
+    ($name:expr) => {
+        $crate::reach_crash_point($name)
+    };
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use sim_core::device::{self, Process, emit};
 use sim_core::hash::hash_str;
 
-use crate::fault;
 use crate::kernel::{Kernel, act, act_if_running};
+use crate::kinds;
+use crate::lint::{Habit, Lint};
 use crate::namespace::Rename;
 use crate::open::{Follow, Mode};
 use crate::path::words;
@@ -39,7 +40,7 @@ impl Handle {
         const WHAT: &str = "fs::File::open";
         let process = living(device::process(WHAT))?;
         let words: Arc<str> = words(path).into();
-        fault::strikes_open(&words)?;
+        kinds::strikes_open(&words)?;
         living(process)?;
         let (slot, is_new) = act(WHAT, |kernel| kernel.open(process, path, &words, mode))?;
         match (is_new, mode.truncate) {
@@ -59,7 +60,7 @@ impl Handle {
 
     #[inline]
     pub(crate) fn read(&self, at: Option<u64>, want: usize, put: impl FnMut(&[u8])) -> io::Result<usize> {
-        let want = fault::strikes_read(&self.path, want)?;
+        let want = kinds::strikes_read(&self.path, want)?;
         self.act("fs::File::read", |kernel| kernel.read(self.slot, at, want, put))
     }
 
@@ -82,7 +83,7 @@ impl Handle {
     #[inline]
     pub(crate) fn write(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
         living(self.process)?;
-        let bytes = fault::strikes_write(&self.path, bytes)?;
+        let bytes = kinds::strikes_write(&self.path, bytes)?;
         living(self.process)?;
         let written = act("fs::File::write", |kernel| {
             kernel.refuses_sync_write(self.slot)?;
@@ -127,15 +128,15 @@ impl Handle {
     /// An fsync that takes no time.
     pub(crate) fn sync_now(&self) -> io::Result<()> {
         living(self.process)?;
-        let fails = fault::strikes_fsync(&self.path)?;
-        self.act("blocking::File::sync_all", |kernel| kernel.sync_now(self.slot, &self.path, fails))
+        let strike = kinds::strikes_fsync(&self.path)?;
+        self.act("blocking::File::sync_all", |kernel| kernel.sync_now(self.slot, &self.path, strike))
     }
 
     /// An fsync that takes its time.
     pub(crate) async fn sync(&self) -> io::Result<()> {
         living(self.process)?;
-        let fails = fault::strikes_fsync(&self.path)?;
-        let token = self.act("fs::File::sync_all", |kernel| kernel.begin_sync(self.slot, &self.path, fails))?;
+        let strike = kinds::strikes_fsync(&self.path)?;
+        let token = self.act("fs::File::sync_all", |kernel| kernel.begin_sync(self.slot, &self.path, strike))?;
         Syncing::new(token, self.process).await
     }
 }
@@ -256,14 +257,14 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() {
         return Ok(());
     }
-    match (create_dir(path), path.parent()) {
+    let made = match (create_dir(path), path.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             create_dir_all(parent)?;
             create_dir(path)
         }
-        (Err(_), _) if metadata(path).is_ok_and(|found| found.is_dir()) => Ok(()),
-        (result, _) => result,
-    }
+        (made, _) => made,
+    };
+    made.or_else(|error| if metadata(path).is_ok_and(|found| found.is_dir()) { Ok(()) } else { Err(error) })
 }
 
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
@@ -274,17 +275,40 @@ pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     change("fs::remove_dir", "disk.rmdir", &words(path), |volume| volume.rmdir(path))
 }
 
+/// As std's, takes what is gone already for removed, and a symbolic link for itself.
 pub(crate) fn remove_dir_all(path: &Path) -> io::Result<()> {
-    for entry in read_dir(path)? {
-        if entry.kind == Kind::Directory { remove_dir_all(&entry.path)? } else { remove_file(&entry.path)? }
+    if symlink_metadata(path)?.is_symlink() {
+        return remove_file(path);
     }
-    remove_dir(path)
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    for entry in read_dir(path)? {
+        let is_directory = entry.kind == Kind::Directory;
+        gone(if is_directory { remove_dir_all(&entry.path) } else { remove_file(&entry.path) })?;
+    }
+    gone(remove_dir(path))
 }
 
 pub(crate) fn rename_as(from: &Path, to: &Path, how: Rename) -> io::Result<()> {
-    fault::strikes_rename(&words(to))?;
+    kinds::strikes_rename(&words(to))?;
+    lint_rename(from)?;
     let both = format!("{} -> {}", words(from), words(to));
     change("fs::rename", "disk.rename", &both, |volume| volume.rename(from, to, how))
+}
+
+/// Notes a rename of a file whose content is not durable.
+fn lint_rename(from: &Path) -> io::Result<()> {
+    let process = living(device::process("fs::rename"))?;
+    act("fs::rename", |kernel| {
+        let machine = kernel.machine(process.node);
+        let Ok(ino) = machine.volume.resolve(from, Follow::NotLast) else { return };
+        if machine.volume.get(ino).content().is_some_and(|content| !content.pending.is_empty()) {
+            machine.lints.insert(Lint { path: words(from), habit: Habit::RenamedWithoutFsync });
+        }
+    });
+    Ok(())
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {

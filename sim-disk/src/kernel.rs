@@ -7,17 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
 
-use sim_core::NodeId;
 use sim_core::device::{self, Device, DeviceId, Down, Process, emit};
 use sim_core::event::EventKind;
+use sim_core::fault::observed;
+use sim_core::{Node, NodeId};
 use slab::Slab;
 
+use crate::atlas::Chart;
 use crate::content::{LONGEST, room};
 use crate::errno::Errno;
+use crate::lint::{Habit, Lint};
 use crate::machine::Machine;
 use crate::open::Mode;
 use crate::options::Options;
-use crate::pages::{PAGE, SECTOR};
+use crate::pages::SECTOR;
 use crate::profile::FsProfile;
 use crate::sync::Sync;
 use crate::volume::{Ino, Volume};
@@ -42,6 +45,8 @@ pub(crate) struct Descriptor {
     handles: u32,
     /// The write-back errors of the inode that this descriptor knows of.
     pub(crate) errors: u32,
+    /// Its last fsync failed, and nothing was written since.
+    pub(crate) failed: bool,
 }
 
 #[derive(Default)]
@@ -54,6 +59,9 @@ pub(crate) struct Kernel {
     pub(crate) syncs: BTreeMap<u32, Sync>,
     pub(crate) write_backs: BTreeMap<u32, NodeId>,
     next_token: u32,
+    pub(crate) atlas: Chart,
+    /// A crash that a fault has planned is here: once the kernel is no longer borrowed.
+    crashing: Option<NodeId>,
     /// Who waits for a lock.
     pub(crate) lock_waiters: Vec<Waker>,
     /// To be woken once the kernel is no longer borrowed.
@@ -95,7 +103,7 @@ impl Kernel {
 
     pub(crate) fn profile(&mut self, node: NodeId) -> FsProfile {
         let (machine, options) = self.machine_and_options(node);
-        machine.profile(options).clone()
+        *machine.profile(options)
     }
 
     pub(crate) fn next_token(&mut self) -> u32 {
@@ -123,9 +131,14 @@ impl Kernel {
         let (ino, is_new) = volume.open(path, &mode)?;
         volume.hold(ino);
         let errors = volume.inode(ino).sample_errors();
-        let descriptor = Descriptor { process, ino, mode, path: words.clone(), position: 0, handles: 1, errors };
+        let descriptor =
+            Descriptor { process, ino, mode, path: words.clone(), position: 0, handles: 1, errors, failed: false };
         self.stir(process.node);
         Ok((self.descriptors.insert(descriptor), is_new))
+    }
+
+    fn most_blocks(&self, slot: usize) -> Option<u64> {
+        self.machines[self.descriptors[slot].process.node.0 as usize].most_blocks(&self.options)
     }
 
     pub(crate) fn duplicate(&mut self, slot: usize) {
@@ -144,7 +157,11 @@ impl Kernel {
 
     /// A program closed a file, and its locks with it.
     pub(crate) fn close_file(&mut self, slot: usize) {
-        let Descriptor { process, ino, handles, .. } = self.descriptors[slot];
+        let Descriptor { process, ino, handles, errors, .. } = self.descriptors[slot];
+        let told = self.profile(process.node).failure.told;
+        if handles == 1 && self.machine(process.node).volume.get(ino).owes_error(errors, told) {
+            self.lint(slot, Habit::ClosedWithUnreportedError);
+        }
         let machine = self.machine(process.node);
         if let Some(locks) = machine.locks.get_mut(&ino) {
             locks.closed(slot, handles == 1);
@@ -154,6 +171,12 @@ impl Kernel {
             self.wakes.append(&mut self.lock_waiters);
         }
         self.close(slot);
+    }
+
+    pub(crate) fn lint(&mut self, slot: usize, habit: Habit) {
+        let Descriptor { process, ref path, .. } = self.descriptors[slot];
+        let path = path.to_string();
+        self.machine(process.node).lints.insert(Lint { path, habit });
     }
 
     /// A descriptor and the volume it is on.
@@ -185,7 +208,7 @@ impl Kernel {
         if !descriptor.mode.read {
             return Err(Errno::BadDescriptor.into());
         }
-        volume.state.reads()?;
+        volume.may_read()?;
         let start = at.unwrap_or(descriptor.position);
         let direct = descriptor.mode.direct;
         if direct {
@@ -203,7 +226,7 @@ impl Kernel {
     /// way (pwrite(2), under "BUGS").
     #[inline]
     pub(crate) fn write(&mut self, slot: usize, at: Option<u64>, bytes: &[u8], path: &str) -> io::Result<Written> {
-        let limit = self.options.capacity.bytes;
+        let limit = self.most_blocks(slot);
         let device_cache = self.options.device_cache;
         let (descriptor, volume) = self.reach_now(slot);
         if !descriptor.mode.writes() {
@@ -221,8 +244,9 @@ impl Kernel {
         }
         let mut length = room(start, bytes.len())?;
         if let Some(limit) = limit {
-            length = fitting(volume, ino, start, length, limit)?;
+            length = self.fitting(slot, start, length, limit)?;
         }
+        let (descriptor, volume) = self.reach(slot);
         volume.change_content(ino, |content, order, load| {
             content.write(order, start, &bytes[..length], load)?;
             if direct {
@@ -242,6 +266,7 @@ impl Kernel {
         if crowded {
             self.write_back(node);
         }
+        self.descriptors[slot].failed = false;
         self.stir(node);
         Ok(Written { length, sync })
     }
@@ -293,7 +318,7 @@ impl Kernel {
         length: u64,
         path: &str,
     ) -> io::Result<()> {
-        let limit = self.options.capacity.bytes;
+        let limit = self.most_blocks(slot);
         let (descriptor, volume) = self.reach_now(slot);
         if !descriptor.mode.writes() {
             return Err(Errno::BadDescriptor.into());
@@ -305,10 +330,11 @@ impl Kernel {
         let (ino, node) = (descriptor.ino, descriptor.process.node);
         volume.inode(ino).content_mut().map_err(|_| Errno::NoSuchDevice)?;
         if let Some(limit) = limit.filter(|_| how != Allocate::PunchHole)
-            && fitting(volume, ino, from, length as usize, limit)? < length as usize
+            && self.fitting(slot, from, length as usize, limit)? < length as usize
         {
             return Err(Errno::NoSpace.into());
         }
+        let (_, volume) = self.reach(slot);
         volume.change_content(ino, |content, order, load| match how {
             Allocate::Grow | Allocate::KeepSize => {
                 content.reserve(order, from, to, how == Allocate::Grow);
@@ -323,9 +349,13 @@ impl Kernel {
 
     /// Something may have become dirty: the flusher of the machine wakes up in a while.
     pub(crate) fn stir(&mut self, node: NodeId) {
+        self.record(node);
         let Kernel { machines, options, .. } = self;
         let machine = &mut machines[node.0 as usize];
         let is_clean = machine.volume.dirty.is_empty() && machine.volume.names.is_empty();
+        if machine.burn() && node != NodeId::SUPERVISOR {
+            self.crashing = Some(node);
+        }
         if machine.flusher_awake || is_clean {
             return;
         }
@@ -371,23 +401,25 @@ fn aligned(start: u64, length: usize) -> io::Result<()> {
     if whole { Ok(()) } else { Err(Errno::Invalid.into()) }
 }
 
-/// How much of a write finds blocks on the volume.
-fn fitting(volume: &Volume, ino: Ino, start: u64, length: usize, limit: u64) -> io::Result<usize> {
-    let free = (limit / PAGE as u64).saturating_sub(volume.usage().0);
-    let content = volume.get(ino).content();
-    let needed = |length| content.map_or(0, |content| content.blocks_needed(start, length));
-    if needed(length) <= free {
-        return Ok(length);
-    }
-    let mut fits = 0;
-    for (page, begin, part) in crate::pages::parts(start, length) {
-        let end = (page * PAGE as u64 + (begin + part) as u64 - start) as usize;
-        if needed(end) > free {
-            break;
+impl Kernel {
+    /// How much of a write finds blocks on the volume.
+    fn fitting(&self, slot: usize, start: u64, length: usize, limit: u64) -> io::Result<usize> {
+        let Descriptor { process, ino, .. } = self.descriptors[slot];
+        let machine = self.known_machine(process.node);
+        let free = limit.saturating_sub(machine.volume.usage().0);
+        let content = machine.volume.get(ino).content();
+        let needed = |length| content.map_or(0, |content| content.blocks_needed(start, length));
+        if needed(length) <= free {
+            return Ok(length);
         }
-        fits = end;
+        observed(machine.crowded);
+        let ends = crate::pages::parts(start, length).scan(0, |end, (_, _, part)| {
+            *end += part;
+            Some(*end)
+        });
+        let fits = ends.take_while(|end| needed(*end) <= free).last();
+        fits.ok_or_else(|| Errno::NoSpace.into())
     }
-    if fits == 0 { Err(Errno::NoSpace.into()) } else { Ok(fits) }
 }
 
 impl Device for Disk {
@@ -427,10 +459,14 @@ impl Disk {
 #[inline]
 pub(crate) fn act<R>(what: &str, f: impl FnOnce(&mut Kernel) -> R) -> R {
     let (disk, id) = device::device::<Disk>(what);
-    disk.act(|kernel| {
+    let (result, crashing) = disk.act(|kernel| {
         kernel.id = Some(id);
-        f(kernel)
-    })
+        (f(kernel), kernel.crashing.take())
+    });
+    if let Some(node) = crashing.and_then(Node::from_id) {
+        node.power_loss();
+    }
+    result
 }
 
 /// As [`act`], for destructors: does nothing when the simulation is over.

@@ -18,21 +18,29 @@
 //! | `content`, `medium`, `pages` | the bytes of one file: cached, on the medium, and the table of pages under both |
 //! | `effect`, `crash` | what is not durable yet, and which of it a crash keeps |
 //! | `media` | what is wrong with the device |
-//! | `fault` | the faults, and the operations at which they strike |
+//! | `fault`, `kinds` | the faults, the operations at which they strike, and what they do |
+//! | `performance`, `atlas` | how fast devices are; where faults of the medium may strike |
+//! | [`Exhaustive`] | every crash of a bounded workload |
+//! | `ledger`, `lint` | what must survive; habits that lose data |
 //! | `unsynced`, `lsof` | what a power loss now would take; what is open |
 //!
 //! Errors are those of Linux, with its numbers. Permission bits are kept and never enforced: every process is root. Reads
 //! move no times, as with `noatime`.
 
+mod atlas;
 mod content;
 mod crash;
 mod effect;
 mod errno;
+mod exhaustive;
 mod face;
 mod fault;
 mod handle;
 mod inode;
 mod kernel;
+mod kinds;
+mod ledger;
+mod lint;
 mod locks;
 mod lsof;
 mod machine;
@@ -43,6 +51,8 @@ mod open;
 mod options;
 mod pages;
 mod path;
+mod performance;
+mod sequence;
 mod sync;
 mod unsynced;
 mod volume;
@@ -52,13 +62,22 @@ pub mod fs;
 pub mod posix;
 pub mod profile;
 
+pub use atlas::{Atlas, set_atlas};
 pub use crash::{Crash, Image, ImageError};
+pub use exhaustive::{CrashFailure, Exhaustive, Explored};
 pub use fault::{
-    KINDS, device_gone, evict, fsync, fsync_eio, fsync_eio_of_pages, io_error, journal_eio, kernel_crash, no_space,
-    open, power_loss_with, read, read_only, rename, replace_disk, roll_back, short, snapshot, swap_disks, write,
+    bit_rot, crash_at_an_effect, device_gone, disk_full, evict, fsync, fsync_eio, fsync_eio_of_pages, io_error,
+    journal_eio, kernel_crash, lost_write, marker, misdirected_read, misdirected_write, no_space, open, page_sequence,
+    power_loss_with, reach_crash_point, read, read_only, rename, replace_disk, roll_back, sector_error, short,
+    snapshot, stale_read, stall, swap_disks, tenant, throttle, write,
 };
 pub use kernel::Disk;
+pub use kinds::KINDS;
+pub use ledger::{Ledger, ack_durable, begin_durable, ledger};
+pub use lint::{Habit, Lint, lints};
 pub use lsof::{OpenFile, open_files};
 pub use options::{Capacity, Options, Profile, options, set_options};
+pub use performance::Performance;
 pub use profile::FsProfile;
-pub use unsynced::{Loss, Unsynced, unsynced};
+pub use sequence::{Sequence, SequenceError};
+pub use unsynced::{Loss, Unsynced, take_snapshot, unsynced};

@@ -1,15 +1,21 @@
 //! One machine: its volume, what was drawn for it, the locks on its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sim_core::NodeId;
 use sim_core::choice::{Draws, Stream};
 use sim_core::device;
+use sim_core::fault::FaultId;
 
 use crate::crash::{Crash, Image};
+use crate::exhaustive::Point;
+use crate::ledger::Ledger;
+use crate::lint::Lint;
 use crate::locks::Locks;
 use crate::options::{Options, Profile};
+use crate::pages::PAGE;
+use crate::performance::Queue;
 use crate::profile::FsProfile;
 use crate::volume::{Ino, Volume};
 
@@ -30,6 +36,18 @@ pub(crate) struct Machine {
     pub(crate) locks: BTreeMap<Ino, Locks>,
     /// A write-back is planned.
     pub(crate) flusher_awake: bool,
+    /// What its programs have told others is safe.
+    pub(crate) ledger: Ledger,
+    pub(crate) lints: BTreeSet<Lint>,
+    /// The moments of the exhaustive mode, while it records.
+    pub(crate) recording: Option<Vec<Point>>,
+    pub(crate) queue: Queue,
+    /// Blocks that somebody else took, and whether there are none left at all.
+    pub(crate) tenant: u64,
+    pub(crate) is_full: bool,
+    pub(crate) crowded: FaultId,
+    /// How many steps until it crashes: ten for each effect, one for each fsync that leaves nothing in flight.
+    pub(crate) fuse: Option<u64>,
     /// What a roll-back comes back to: the medium as it was.
     pub(crate) snapshot: Option<Volume>,
     /// What the next loss of memory is: set by the faults that are more than a power loss.
@@ -51,6 +69,14 @@ impl Machine {
             habit,
             locks: BTreeMap::new(),
             flusher_awake: false,
+            ledger: Ledger::default(),
+            lints: BTreeSet::new(),
+            recording: None,
+            queue: Queue::default(),
+            tenant: 0,
+            is_full: false,
+            crowded: FaultId::default(),
+            fuse: None,
             snapshot: None,
             next_crash: None,
         }
@@ -76,5 +102,22 @@ impl Machine {
         snapshot.boot();
         self.snapshot = Some(snapshot);
         true
+    }
+
+    /// How many blocks its volume may have.
+    pub(crate) fn most_blocks(&self, options: &Options) -> Option<u64> {
+        if self.is_full {
+            return Some(0);
+        }
+        options.capacity.bytes.map(|bytes| (bytes / PAGE as u64).saturating_sub(self.tenant))
+    }
+
+    /// A step towards the crash that a fault has planned. True: it is here.
+    #[inline]
+    pub(crate) fn burn(&mut self) -> bool {
+        let Some(left) = self.fuse else { return false };
+        let in_flight = !self.volume.dirty.is_empty() || !self.volume.names.is_empty();
+        self.fuse = left.checked_sub(if in_flight { 10 } else { 1 });
+        self.fuse.is_none()
     }
 }

@@ -51,8 +51,7 @@ fn valid(name: &OsStr) -> io::Result<Name> {
 }
 
 fn ends_in_slash(path: &Path) -> bool {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    bytes.ends_with(b"/") || bytes.ends_with(b"/.")
+    path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 /// Refuses what is no path.
@@ -80,7 +79,10 @@ fn steps(path: &Path) -> io::Result<VecDeque<Step>> {
         Component::CurDir => Ok(Step::Stay),
         Component::RootDir | Component::Prefix(_) => Ok(Step::Root),
     };
-    path.components().map(step).collect()
+    // `Path` leaves out a dot at the end, and what is before it must be a directory all the same.
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let dot = (bytes.ends_with(b"/.") || bytes.ends_with(b"/./")).then_some(Ok(Step::Stay));
+    path.components().map(step).chain(dot).collect()
 }
 
 // Finding.
@@ -91,7 +93,7 @@ impl Volume {
 
     /// Walks to the end of a path, from the root.
     pub(crate) fn walk(&self, path: &Path, follow: Follow) -> io::Result<Place> {
-        self.state.reads()?;
+        self.may_read()?;
         check(path)?;
         let slash = ends_in_slash(path);
         let mut todo = steps(path)?;
@@ -115,7 +117,7 @@ impl Volume {
             let found = self.names_in(at)?.live.get(&name).copied();
             let last = todo.is_empty();
             let target = match found.map(|ino| &self.get(ino).body) {
-                Some(Body::Symlink(target)) if !last || slash || follow == Follow::Always => target.clone(),
+                Some(Body::Symlink(target)) if !last || follow == Follow::Always => target.clone(),
                 _ if last => return Ok(Place { dir: at, name: Some(name), ino: found, slash }),
                 _ => {
                     at = found.ok_or(Errno::NotFound)?;
@@ -135,7 +137,7 @@ impl Volume {
 
     /// What a path leads to.
     pub(crate) fn resolve(&self, path: &Path, follow: Follow) -> io::Result<Ino> {
-        let place = self.walk(path, follow)?;
+        let place = self.walk(path, if ends_in_slash(path) { Follow::Always } else { follow })?;
         let ino = place.ino.ok_or(Errno::NotFound)?;
         if place.slash {
             self.names_in(ino)?;
@@ -192,7 +194,7 @@ impl Volume {
             Body::Directory(_) => Kind::Directory,
             Body::Symlink(_) => Kind::Symlink,
         };
-        self.state.reads()?;
+        self.may_read()?;
         let live = &self.names_in(dir)?.live;
         Ok(live.iter().map(|(name, ino)| (name.clone(), *ino, kind(ino))).collect())
     }
@@ -205,7 +207,7 @@ impl Volume {
     }
 
     fn add(&mut self, dir: Ino, name: Name, body: Body, mode: u32) -> io::Result<Ino> {
-        self.state.writes()?;
+        self.may_write()?;
         if self.get(dir).links == 0 {
             return Err(Errno::NotFound.into());
         }
@@ -217,7 +219,9 @@ impl Volume {
     /// Opens a file or directory, and makes a file where the mode says so. True: it is new.
     pub(crate) fn open(&mut self, path: &Path, mode: &Mode) -> io::Result<(Ino, bool)> {
         let makes = mode.create || mode.create_new;
-        let follow = if mode.create_new || mode.no_follow { Follow::NotLast } else { Follow::Always };
+        let slash = ends_in_slash(path);
+        let stays = mode.create_new || if slash { makes } else { mode.no_follow };
+        let follow = if stays { Follow::NotLast } else { Follow::Always };
         let place = self.walk(path, follow)?;
         let Some(ino) = place.ino else {
             return match place.name {
@@ -231,7 +235,7 @@ impl Volume {
             return Err(Errno::IsADirectory.into());
         }
         if mode.create_new {
-            return Err(if place.name.is_none() { Errno::IsADirectory } else { Errno::Exists }.into());
+            return Err(Errno::Exists.into());
         }
         match &self.get(ino).body {
             Body::Symlink(_) => return Err(Errno::TooManyLinks.into()),
@@ -240,7 +244,7 @@ impl Volume {
             _ => {}
         }
         if mode.writes() || mode.truncate {
-            self.state.writes()?;
+            self.may_write()?;
         }
         if mode.truncate {
             self.change_content(ino, |content, order, load| content.set_size(order, 0, load))?;
@@ -277,7 +281,7 @@ impl Volume {
         if !directory.live.is_empty() {
             return Err(Errno::NotEmpty.into());
         }
-        self.state.writes()?;
+        self.may_write()?;
         self.link_at(place.dir, name, None);
         Ok(())
     }
@@ -301,7 +305,7 @@ impl Volume {
             _ if place.slash => return Err(Errno::NotADirectory.into()),
             _ => {}
         }
-        self.state.writes()?;
+        self.may_write()?;
         self.link_at(place.dir, name, None);
         Ok(())
     }
@@ -315,7 +319,7 @@ impl Volume {
         if self.get(ino).is_directory() {
             return Err(Errno::NotPermitted.into());
         }
-        self.state.writes()?;
+        self.may_write()?;
         self.link_at(dir, name, Some(ino));
         Ok(())
     }
@@ -329,7 +333,7 @@ impl Volume {
         if to.ino == Some(ino) {
             return Ok(());
         }
-        self.state.writes()?;
+        self.may_write()?;
         let replaces = to.ino.filter(|_| how != Rename::Exchange).map(|_| ino);
         let flushes = replaces.filter(|ino| self.get(*ino).content().is_some());
         let left = if how == Rename::Exchange { to.ino } else { None };

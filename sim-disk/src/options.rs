@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::crash::Image;
 use crate::kernel::act;
+use crate::performance::Performance;
 use crate::profile::FsProfile;
 
 /// The filesystem of a machine.
@@ -53,6 +54,8 @@ pub struct Options {
     /// Whether the device has a volatile cache, which a write with O_DIRECT or a write-back without a flush only
     /// reaches. It outlives a kernel crash and not a power loss.
     pub device_cache: bool,
+    /// How fast the device is; no limits by default.
+    pub performance: Performance,
     /// How much fits.
     pub capacity: Capacity,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             write_back_min: Duration::from_millis(50),
             write_back_max: Duration::from_secs(30),
             device_cache: true,
+            performance: Performance::default(),
             capacity: Capacity::default(),
         }
     }

@@ -5,15 +5,11 @@
 //! each filesystem (ext4(5), xfs(5), btrfs(5)) and Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014).
 //! They are models: a constant with another field is another model.
 
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-
 /// A filesystem, as far as failure tells it apart from others.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FsProfile {
     /// What it is called in reports.
-    pub name: Cow<'static, str>,
+    pub name: &'static str,
     /// What a write-back that fails leaves behind.
     pub failure: FsyncFailure,
     /// Which effects that are not durable a crash may keep.
@@ -21,8 +17,7 @@ pub struct FsProfile {
 }
 
 /// What becomes of pages, descriptors and metadata when the device refuses a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FsyncFailure {
     /// The pages that were not written.
     pub pages: FailedPages,
@@ -41,8 +36,7 @@ pub struct FsyncFailure {
 }
 
 /// See [`FsyncFailure::pages`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailedPages {
     /// Count as clean, and readers see the new content until it is evicted.
     CleanKeepNew,
@@ -53,8 +47,7 @@ pub enum FailedPages {
 }
 
 /// See [`FsyncFailure::report`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Report {
     /// The fsync that failed.
     Now,
@@ -64,8 +57,7 @@ pub enum Report {
 }
 
 /// See [`FsyncFailure::told`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// Every descriptor that was open, once; if none was, the next one that is opened.
     EachDescriptorOnce,
@@ -74,8 +66,7 @@ pub enum Told {
 }
 
 /// See [`FsyncFailure::siblings`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Siblings {
     /// Are written.
     Written,
@@ -84,8 +75,7 @@ pub enum Siblings {
 }
 
 /// See [`FsyncFailure::metadata`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailedMetadata {
     /// Becomes durable: the file may point at blocks that were never written.
     Persisted,
@@ -94,8 +84,7 @@ pub enum FailedMetadata {
 }
 
 /// See [`FsyncFailure::sync_write`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncWrite {
     /// Reports the error and writes nothing.
     ReportsFirst,
@@ -104,8 +93,7 @@ pub enum SyncWrite {
 }
 
 /// See [`FsyncFailure::journal`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JournalFailure {
     /// Nothing: the metadata stays to be written.
     Retry,
@@ -117,8 +105,7 @@ pub enum JournalFailure {
 
 /// The constraints on what a crash keeps of the effects that are not durable. In all of them a sector is written whole or
 /// not at all, writes of one sector keep their order, and what a successful fsync covered is there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CrashOrder {
     /// Which changes of names survive.
     pub names: Names,
@@ -132,8 +119,7 @@ pub struct CrashOrder {
 }
 
 /// See [`CrashOrder::sync_commits`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SyncCommits {
     /// Nothing: the name of a file needs an fsync of its directory, as POSIX has it.
     Itself,
@@ -144,8 +130,7 @@ pub enum SyncCommits {
 }
 
 /// See [`CrashOrder::names`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Names {
     /// Any of them: a rename is a link and an unlink, and a crash may keep both, either or none.
     Free,
@@ -154,8 +139,7 @@ pub enum Names {
 }
 
 /// See [`CrashOrder::data`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Data {
     /// Any sectors of any write, and any length: behind data that did not survive stand zeros.
     Free,
@@ -169,7 +153,7 @@ pub enum Data {
     OnePrefix,
 }
 
-const LINUX: FsyncFailure = FsyncFailure {
+pub(crate) const LINUX: FsyncFailure = FsyncFailure {
     pages: FailedPages::CleanKeepNew,
     report: Report::Now,
     told: Told::EachDescriptorOnce,
@@ -187,7 +171,7 @@ const ORDERED: CrashOrder = CrashOrder {
 };
 
 const fn profile(name: &'static str, failure: FsyncFailure, crash: CrashOrder) -> FsProfile {
-    FsProfile { name: Cow::Borrowed(name), failure, crash }
+    FsProfile { name, failure, crash }
 }
 
 impl FsProfile {

@@ -15,9 +15,10 @@ use sim_core::device::{self, Down, Process, emit};
 use sim_core::event::EventKind;
 
 use crate::effect::Order;
-use crate::fault::Failing;
 use crate::handle::dead;
 use crate::kernel::{Descriptor, Kernel, act, act_if_running};
+use crate::kinds::{Failing, Strike};
+use crate::lint::Habit;
 use crate::profile::{Data, FsProfile, Report, SyncWrite};
 use crate::volume::Ino;
 
@@ -31,7 +32,7 @@ pub(crate) struct Sync {
     /// Who is told of a failure; nobody when the process has died.
     descriptor: Option<usize>,
     due: u64,
-    fails: Option<Failing>,
+    strike: Strike,
     upto: Order,
     /// It has not reached the medium yet.
     under_way: bool,
@@ -43,9 +44,9 @@ pub(crate) struct Sync {
 
 impl Kernel {
     /// Begins an fsync: what happened until now is on its way.
-    fn take_up(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<Sync> {
+    fn take_up(&mut self, slot: usize, path: &Arc<str>, strike: Strike) -> io::Result<Sync> {
         let (descriptor, volume) = self.reach(slot);
-        volume.state.writes()?;
+        volume.may_write()?;
         let (process, ino, known) = (descriptor.process, descriptor.ino, descriptor.errors);
         let profile = self.profile(process.node);
         let (descriptor, volume) = self.reach(slot);
@@ -58,6 +59,9 @@ impl Kernel {
             content.stage(upto);
         }
         volume.hold(ino);
+        if descriptor.failed {
+            self.lint(slot, Habit::RetriedFailedFsync);
+        }
         self.duplicate(slot);
         Ok(Sync {
             process,
@@ -65,7 +69,7 @@ impl Kernel {
             path: path.clone(),
             descriptor: Some(slot),
             due: device::now(),
-            fails,
+            strike,
             upto,
             under_way: true,
             waker: None,
@@ -79,12 +83,16 @@ impl Kernel {
     }
 
     /// Starts an fsync that takes simulated time.
-    pub(crate) fn begin_sync(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<u32> {
-        let mut sync = self.take_up(slot, path, fails)?;
+    pub(crate) fn begin_sync(&mut self, slot: usize, path: &Arc<str>, strike: Strike) -> io::Result<u32> {
+        let mut sync = self.take_up(slot, path, strike)?;
         let node = sync.process.node;
         let (min, max) = (self.options.fsync_latency_min, self.options.fsync_latency_max);
-        let latency = self.machine(node).draws.duration(min..max);
-        let earliest = sync.due + latency.as_nanos() as u64;
+        let speed = self.options.performance;
+        let machine = self.machine(node);
+        let latency = machine.draws.duration(min..max);
+        let content = machine.volume.get(sync.ino).content();
+        let pages = content.map_or(0, |content| content.dirty_pages(sync.upto).len() as u64);
+        let earliest = machine.queue.done(sync.due, path, pages, latency, &speed);
         sync.due = self.earlier(node, sync.ino).map(|(_, other)| other.due).fold(earliest, u64::max);
         let token = self.next_token();
         if let Some(id) = self.id {
@@ -95,8 +103,8 @@ impl Kernel {
     }
 
     /// An fsync that takes no time. It completes those that it must not overtake.
-    pub(crate) fn sync_now(&mut self, slot: usize, path: &Arc<str>, fails: Option<Failing>) -> io::Result<()> {
-        let sync = self.take_up(slot, path, fails)?;
+    pub(crate) fn sync_now(&mut self, slot: usize, path: &Arc<str>, strike: Strike) -> io::Result<()> {
+        let sync = self.take_up(slot, path, strike)?;
         let before: Vec<u32> = self.earlier(sync.process.node, sync.ino).map(|(token, _)| *token).collect();
         before.into_iter().for_each(|token| self.complete(token));
         self.finish(sync).result.unwrap_or(Ok(()))
@@ -131,13 +139,13 @@ impl Kernel {
         let (node, ino) = (sync.process.node, sync.ino);
         let profile = self.profile(node);
         let volume = self.volume(node);
-        let mut result = volume.state.writes();
+        let mut result = volume.may_write();
+        let mut failed = false;
         if result.is_ok() {
-            let pages = volume.get(ino).content().map_or(0, |content| content.dirty_pages(sync.upto).len());
+            let dirty = volume.get(ino).content().map_or(Vec::new(), |content| content.dirty_pages(sync.upto));
             let names = volume.names.len();
-            let failed = sync.fails.is_some();
-            self.bring(node, ino, sync.upto, sync.fails.as_ref(), &profile);
-            let names = names - self.volume(node).names.len();
+            failed = self.bring(&sync, &dirty, &profile);
+            let (pages, names) = (dirty.len(), names - self.volume(node).names.len());
             emit(node, FSYNC, &[ino.0, pages as u64, names as u64, u64::from(failed)], || {
                 let how = if failed { "EIO, not written" } else { "durable" };
                 format!("{}: {pages} pages and {names} names {how}", sync.path)
@@ -145,35 +153,48 @@ impl Kernel {
         }
         sync.under_way = false;
         if let Some(slot) = sync.descriptor.take() {
-            let failed = sync.fails.is_some();
             let (descriptor, volume) = self.reach(slot);
             result = result.and_then(|()| volume.tell(ino, &mut descriptor.errors, failed, &profile));
+            descriptor.failed = result.is_err();
             sync.result = Some(result);
             self.close(slot);
         }
+        self.record(node);
         self.volume(node).release(ino);
         sync
     }
 
-    fn bring(&mut self, node: NodeId, ino: Ino, upto: Order, fails: Option<&Failing>, profile: &FsProfile) {
-        let volume = self.volume(node);
-        match fails {
-            None => volume.settle(ino, upto, &profile.crash),
-            Some(Failing::Journal) => volume.fail_journal(ino, profile),
-            Some(_) if volume.get(ino).is_directory() => volume.fail_journal(ino, profile),
-            Some(Failing::AllPages) => volume.fail(ino, upto, profile, |_| true),
-            Some(Failing::Pages(pages)) => volume.fail(ino, upto, profile, |page| pages.contains(&page)),
+    /// Brings to the medium what an fsync covers, or fails to. True: it failed.
+    fn bring(&mut self, sync: &Sync, dirty: &[u64], profile: &FsProfile) -> bool {
+        let Sync { process, ino, upto, ref strike, .. } = *sync;
+        for (how, id) in &strike.wrong {
+            self.do_wrong(process.node, ino, upto, *how, *id);
         }
+        let volume = self.volume(process.node);
+        let refused = volume.media.refused(&sync.path, dirty);
+        let is_directory = volume.get(ino).is_directory();
+        match &strike.failing {
+            None if refused.is_empty() => volume.settle(ino, upto, &profile.crash),
+            Some(Failing::Journal) => volume.fail_journal(ino, profile),
+            Some(_) if is_directory => volume.fail_journal(ino, profile),
+            Some(Failing::AllPages) => volume.fail(ino, upto, profile, |_| true),
+            Some(Failing::Pages(pages)) => {
+                volume.fail(ino, upto, profile, |page| pages.contains(&page) || refused.contains(&page));
+            }
+            None => volume.fail(ino, upto, profile, |page| refused.contains(&page)),
+        }
+        strike.failing.is_some() || !refused.is_empty()
     }
 
     /// Makes everything on a volume durable (syncfs(2)).
     pub(crate) fn sync_volume(&mut self, node: NodeId) -> io::Result<()> {
         let profile = self.profile(node);
         let volume = self.volume(node);
-        volume.state.writes()?;
+        volume.may_write()?;
         let upto = volume.effects();
         volume.settle_all(upto, &profile.crash);
         volume.consume_errors(profile.failure.told);
+        self.record(node);
         emit(node, "disk.sync", &[upto], || "the whole volume is durable".to_string());
         Ok(())
     }
@@ -182,7 +203,7 @@ impl Kernel {
     pub(crate) fn stage(&mut self, slot: usize) -> io::Result<()> {
         let device_cache = self.options.device_cache;
         let (descriptor, volume) = self.reach(slot);
-        volume.state.writes()?;
+        volume.may_write()?;
         let (upto, ino) = (volume.effects(), descriptor.ino);
         let content = volume.inode(ino).content_mut()?;
         content.stage(upto);
@@ -204,7 +225,7 @@ impl Kernel {
         let profile = self.profile(node);
         let machine = self.machine(node);
         let upto = machine.volume.effects();
-        if machine.volume.state.writes().is_err() {
+        if machine.volume.may_write().is_err() {
             return;
         }
         let one_by_one = profile.crash.data != Data::OnePrefix && !machine.draws.chance(Ratio::new(1, 2));
@@ -215,6 +236,7 @@ impl Kernel {
         if !one_by_one {
             machine.volume.settle_all(upto, &profile.crash);
         }
+        self.record(node);
         let all = u64::from(!one_by_one);
         emit(node, "disk.write_back", &[chosen.len() as u64, all], || format!("{} files, unasked", chosen.len()));
     }

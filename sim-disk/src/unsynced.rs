@@ -58,6 +58,16 @@ pub fn unsynced(node: Node) -> Vec<Unsynced> {
     })
 }
 
+/// Keeps the durable state of the disk of `node`, as the fault [`snapshot`](crate::snapshot) does. It shares every page with
+/// the disk until one of them changes.
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+pub fn take_snapshot(node: Node) {
+    act("disk::take_snapshot", |kernel| kernel.machine(node.id()).take_snapshot());
+}
+
 impl Volume {
     fn find_unsynced(&self, ino: Ino, path: &Path, found: &mut Vec<Unsynced>) {
         let directory = match &self.get(ino).body {

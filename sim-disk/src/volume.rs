@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
+use sim_core::fault::{FaultId, observed};
+
 use crate::content::{Content, Load};
 use crate::effect::{Entry, NameOp, Order};
 use crate::errno::Errno;
@@ -115,7 +117,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) fn reads(self) -> io::Result<()> {
+    fn reads(self) -> io::Result<()> {
         match self {
             State::Writable | State::ReadOnly => Ok(()),
             State::Shutdown => Err(Errno::Io.into()),
@@ -123,7 +125,7 @@ impl State {
         }
     }
 
-    pub(crate) fn writes(self) -> io::Result<()> {
+    fn writes(self) -> io::Result<()> {
         match self {
             State::ReadOnly => Err(Errno::ReadOnly.into()),
             other => other.reads(),
@@ -142,6 +144,8 @@ pub(crate) struct Volume {
     pub(crate) dirty: BTreeSet<Ino>,
     pub(crate) media: Media,
     pub(crate) state: State,
+    /// The fault that made it so.
+    pub(crate) blame: FaultId,
     /// What the wall clock of the node says, set by the kernel before it changes anything.
     pub(crate) now: u64,
 }
@@ -158,12 +162,25 @@ impl Default for Volume {
             dirty: BTreeSet::new(),
             media: Media::default(),
             state: State::default(),
+            blame: FaultId::default(),
             now: 0,
         }
     }
 }
 
 impl Volume {
+    /// Whether it still takes changes.
+    #[inline]
+    pub(crate) fn may_write(&self) -> io::Result<()> {
+        self.state.writes().inspect_err(|_| observed(self.blame))
+    }
+
+    /// Whether it still reads.
+    #[inline]
+    pub(crate) fn may_read(&self) -> io::Result<()> {
+        self.state.reads().inspect_err(|_| observed(self.blame))
+    }
+
     #[inline]
     pub(crate) fn next_effect(&mut self) -> Order {
         self.effects += 1;
@@ -205,7 +222,7 @@ impl Volume {
         ino: Ino,
         f: impl FnOnce(&mut Content, Order, Load) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.state.writes()?;
+        self.may_write()?;
         let order = self.next_effect();
         let result = self.with_content(ino, |content, load| f(content, order, load))?;
         self.dirty.insert(ino);
@@ -435,7 +452,7 @@ impl Volume {
     pub(crate) fn boot(&mut self) {
         self.names.clear();
         self.dirty.clear();
-        self.state = State::Writable;
+        (self.state, self.blame) = (State::Writable, FaultId::default());
         for inode in self.inodes.values_mut() {
             (inode.links, inode.holders) = (0, 0);
             inode.forget_errors();

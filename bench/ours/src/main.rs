@@ -1,6 +1,7 @@
 //! The cases on this framework, through its facade.
 
 mod hosted;
+mod disk;
 mod isolated;
 mod net;
 
@@ -22,6 +23,11 @@ fn main() {
         ("idle-1000", idle),
         ("udp", net::udp),
         ("bulk", net::bulk),
+        ("disk-write", disk::write),
+        ("disk-read", disk::read),
+        ("disk-fsync", disk::fsync),
+        ("disk-snapshot", disk::snapshot),
+        ("disk-images", disk::images),
     ]);
 }
 
