@@ -89,6 +89,6 @@ fn what_would_be_lost_is_accounted_by_machine() {
         spawn(async {}).await.unwrap();
         let words = |machine| unsynced(machine).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(words(one), ["a: its name is not durable", "a: 1 bytes are not durable"]);
-        assert_eq!(words(two), [String::new(); 0]);
+        assert!(words(two).is_empty());
     });
 }
