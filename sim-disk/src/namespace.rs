@@ -95,7 +95,7 @@ impl Volume {
     pub(crate) fn walk(&self, path: &Path, follow: Follow) -> io::Result<Place> {
         self.may_read()?;
         check(path)?;
-        let slash = ends_in_slash(path);
+        let mut slash = ends_in_slash(path);
         let mut todo = steps(path)?;
         let (mut at, mut links) = (ROOT, 0);
         while let Some(step) = todo.pop_front() {
@@ -125,6 +125,7 @@ impl Volume {
                 }
             };
             links += 1;
+            slash |= last && ends_in_slash(&target);
             if links > MOST_LINKS {
                 return Err(Errno::TooManyLinks.into());
             }
@@ -290,6 +291,7 @@ impl Volume {
     fn no_name(&self, at: Ino, path: &Path) -> Errno {
         match path.components().next_back() {
             _ if at == ROOT && path.components().all(|step| step == Component::RootDir) => Errno::Busy,
+            _ if path.as_os_str().as_encoded_bytes().ends_with(b"/.") => Errno::Invalid,
             Some(Component::ParentDir) => Errno::NotEmpty,
             Some(Component::CurDir) => Errno::Invalid,
             _ => Errno::Busy,

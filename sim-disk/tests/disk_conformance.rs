@@ -39,10 +39,10 @@ enum Call {
 }
 
 const PATHS: [&str; 15] =
-    ["a", "b", "c", "a/a", "a/b", "a/c", "b/a", "b/b", "a/b/c", "a/b/c/d", "b/../a", "a/../b/.", "a/", "b/b/", "./c"];
+    ["a", "b", "c", "a/a", "a/b", "a/c", "b/a", "b/b", "a/b/c", "a/b/c/d", "b/../a", "a/../b", "a/", "b/b/", "./c"];
 
 /// What symbolic links say.
-const TARGETS: [&str; 6] = ["b", "a/b", "../b", "a", "nowhere", "../a/b/"];
+const TARGETS: [&str; 6] = ["b", "a/b", "c", "a", "nowhere", "a/b/"];
 const SLOTS: usize = 3;
 
 fn call() -> impl Strategy<Value = Call> {

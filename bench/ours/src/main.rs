@@ -1,7 +1,7 @@
 //! The cases on this framework, through its facade.
 
-mod hosted;
 mod disk;
+mod hosted;
 mod isolated;
 mod net;
 
