@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod bugs;
+mod clocks;
 mod determinism;
 mod facade;
 mod kit;
 mod leaks;
 mod macros;
+#[cfg(target_os = "linux")]
+mod net_conformance;
+mod net_faults;
+mod net_fidelity;
 mod replay_line;

@@ -105,7 +105,7 @@ impl Devices {
 }
 
 /// The device of this type in the current simulation, made on first use. `what` is the public function that needs it,
-/// as a user writes it after `sim::`.
+/// as a user writes it after `sim::`. The moment at which a process dies that is out of memory.
 ///
 /// # Panics
 /// Outside a simulation.
@@ -113,6 +113,9 @@ impl Devices {
 #[inline]
 pub fn device<D: Device + Default>(what: &str) -> (Rc<D>, DeviceId) {
     world::with(what, |world| {
+        if world.exhausted.get() > 0 {
+            world.run_out_of_memory();
+        }
         let found = world.devices.borrow().find();
         found.unwrap_or_else(|| {
             // Made before the borrow: a device may ask for another.

@@ -168,7 +168,7 @@ impl World {
             let (exhausted, watchers) = node.condition.die();
             spent = watchers;
             nodes.hindered -= u32::from(was == Status::Paused);
-            self.faults.borrow_mut().waiting -= usize::from(exhausted);
+            self.exhausted.set(self.exhausted.get() - u32::from(exhausted));
         }
         drop(spent);
         self.emit_at(id, if how == Down::Kill { "node.crash" } else { "node.power_loss" }, &[], String::new);

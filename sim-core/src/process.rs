@@ -267,11 +267,12 @@ impl World {
             return false;
         }
         condition.exhausted = Some((fault.id, fault.lasting.is_some()));
-        self.faults.borrow_mut().waiting += 1;
+        self.exhausted.set(self.exhausted.get() + 1);
         true
     }
 
     /// The current node is in an operation: the moment at which it dies when it is out of memory.
+    #[cold]
     pub(crate) fn run_out_of_memory(&self) {
         let id = self.current_node();
         let exhausted = self.nodes.borrow()[id].condition.exhausted;

@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) clock_reads: Cell<u32>,
     /// What runs is a program that was not written for the simulation.
     pub(crate) hosting: Cell<bool>,
+    /// How many nodes are out of memory, and die in their next operation.
+    pub(crate) exhausted: Cell<u32>,
     pub(crate) progress: Option<Arc<Progress>>,
 }
 
@@ -100,6 +102,7 @@ impl World {
             finished: Cell::new(false),
             clock_reads: Cell::new(0),
             hosting: Cell::new(false),
+            exhausted: Cell::new(0),
             progress,
         }
     }

@@ -1,55 +1,100 @@
 //! Addresses and names. Node number `n` has 10.x.y.z and fd00::, both counted from one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sim_core::{Node, NodeId};
 
+use crate::dns;
+use crate::kernel::act;
+
 /// The IPv4 address of a node.
+#[track_caller]
 pub fn ip_of(node: Node) -> IpAddr {
-    v4(node.id())
+    act("net::ip_of", |kernel| kernel.addresses.v4(node.id()))
 }
 
-pub(crate) fn v4(node: NodeId) -> IpAddr {
-    let [_, a, b, c] = (node.0 + 1).to_be_bytes();
-    IpAddr::V4(Ipv4Addr::new(10, a, b, c))
+/// Which node has which number in its addresses: its own, unless addresses have changed hands.
+#[derive(Default)]
+pub(crate) struct Addresses {
+    numbers: BTreeMap<NodeId, u32>,
+    nodes: BTreeMap<u32, NodeId>,
+    spare: u32,
 }
 
-fn v6(node: NodeId) -> IpAddr {
-    let number = node.0 + 1;
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (number >> 16) as u16, number as u16))
-}
+/// Numbers that no node has by itself start here.
+const SPARE: u32 = 1 << 23;
 
-/// The address a socket of `node` has towards a peer at `other`.
-pub(crate) fn own_ip(node: NodeId, other: IpAddr) -> IpAddr {
-    match other {
-        _ if other.is_loopback() => other,
-        IpAddr::V4(_) => v4(node),
-        IpAddr::V6(_) => v6(node),
+impl Addresses {
+    fn number(&self, node: NodeId) -> u32 {
+        self.numbers.get(&node).copied().unwrap_or(node.0 + 1)
+    }
+
+    /// Gives the addresses of one node to another, and that one's to nobody; the first gets new ones.
+    pub(crate) fn hand_over(&mut self, from: NodeId, to: NodeId) {
+        let number = self.number(from);
+        self.numbers.insert(to, number);
+        self.nodes.insert(number, to);
+        self.spare += 1;
+        self.numbers.insert(from, SPARE + self.spare);
+        self.nodes.insert(SPARE + self.spare, from);
+    }
+
+    pub(crate) fn v4(&self, node: NodeId) -> IpAddr {
+        let [_, a, b, c] = self.number(node).to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(10, a, b, c))
+    }
+
+    pub(crate) fn v6(&self, node: NodeId) -> IpAddr {
+        let number = self.number(node);
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (number >> 16) as u16, number as u16))
+    }
+
+    /// The address a socket of `node` has towards a peer at `other`.
+    pub(crate) fn own_ip(&self, node: NodeId, other: IpAddr) -> IpAddr {
+        match other {
+            IpAddr::V4(_) if other.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) if other.is_loopback() => other,
+            IpAddr::V4(_) => self.v4(node),
+            IpAddr::V6(_) => self.v6(node),
+        }
+    }
+
+    /// The node that `ip` leads to, as seen from `from`.
+    pub(crate) fn node_at(&self, from: NodeId, ip: IpAddr) -> Option<NodeId> {
+        if ip.is_loopback() || ip.is_unspecified() {
+            return Some(from);
+        }
+        let number = match ip {
+            IpAddr::V4(ip) => match ip.octets() {
+                [10, a, b, c] => u32::from_be_bytes([0, a, b, c]),
+                _ => return None,
+            },
+            IpAddr::V6(ip) => match ip.segments() {
+                [0xfd00, 0, 0, 0, 0, 0, high, low] => (u32::from(high) << 16) | u32::from(low),
+                _ => return None,
+            },
+        };
+        if let Some(node) = self.nodes.get(&number) {
+            return Some(*node);
+        }
+        let node = Node::from_id(NodeId(number.checked_sub(1)?)).map(Node::id)?;
+        (!self.numbers.contains_key(&node)).then_some(node)
+    }
+
+    /// Whether `node` may bind a socket to `ip`.
+    pub(crate) fn is_own(&self, node: NodeId, ip: IpAddr) -> bool {
+        ip.is_unspecified() || ip.is_loopback() || ip == self.v4(node) || ip == self.v6(node)
     }
 }
 
-/// The node that `ip` leads to, as seen from `from`.
-pub(crate) fn node_at(from: NodeId, ip: IpAddr) -> Option<NodeId> {
-    if ip.is_loopback() || ip.is_unspecified() {
-        return Some(from);
+/// An IPv4 address as a socket of IPv6 shows it.
+pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+        SocketAddr::V6(_) => address,
     }
-    let number = match ip {
-        IpAddr::V4(ip) => match ip.octets() {
-            [10, a, b, c] => u32::from_be_bytes([0, a, b, c]),
-            _ => return None,
-        },
-        IpAddr::V6(ip) => match ip.segments() {
-            [0xfd00, 0, 0, 0, 0, 0, high, low] => (u32::from(high) << 16) | u32::from(low),
-            _ => return None,
-        },
-    };
-    Node::from_id(NodeId(number.checked_sub(1)?)).map(Node::id)
-}
-
-/// Whether `node` may bind a socket to `ip`.
-pub(crate) fn is_own(node: NodeId, ip: IpAddr) -> bool {
-    ip.is_unspecified() || ip.is_loopback() || ip == v4(node) || ip == v6(node)
 }
 
 /// What can be turned into socket addresses: an address, or a host name with a port.
@@ -133,13 +178,10 @@ pub fn resolve(host: &str) -> io::Result<IpAddr> {
     if let Ok(ip) = host.parse() {
         return Ok(ip);
     }
-    if host == "localhost" {
+    if host.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    Node::find(host).map(|node| v4(node.id())).ok_or_else(|| {
-        let message = format!("no node is called `{}`: name or service not known", host.escape_debug());
-        io::Error::new(io::ErrorKind::NotFound, message)
-    })
+    dns::resolve(host)
 }
 
 /// Looks a host up in the simulation's name service.
@@ -147,7 +189,14 @@ pub fn resolve(host: &str) -> io::Result<IpAddr> {
 /// # Errors
 /// As [`ToSocketAddrs`].
 pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    Ok(host.to_socket_addrs()?.into_iter())
+    Ok(lookup(host).await?.into_iter())
+}
+
+/// The addresses, after the time that the name service takes.
+pub(crate) async fn lookup(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    let addresses = host.to_socket_addrs();
+    dns::wait().await;
+    addresses
 }
 
 #[cfg(test)]
@@ -156,9 +205,14 @@ mod tests {
 
     #[test]
     fn addresses_count_from_one_and_lead_back() {
-        assert_eq!(v4(NodeId(0)).to_string(), "10.0.0.1");
-        assert_eq!(v4(NodeId(300)).to_string(), "10.0.1.45");
-        assert_eq!(v6(NodeId(300)).to_string(), "fd00::12d");
-        assert_eq!(own_ip(NodeId(3), "127.0.0.1".parse().unwrap()).to_string(), "127.0.0.1");
+        let mut addresses = Addresses::default();
+        assert_eq!(addresses.v4(NodeId(0)).to_string(), "10.0.0.1");
+        assert_eq!(addresses.v4(NodeId(300)).to_string(), "10.0.1.45");
+        assert_eq!(addresses.v6(NodeId(300)).to_string(), "fd00::12d");
+        assert_eq!(addresses.own_ip(NodeId(3), "127.0.0.1".parse().unwrap()).to_string(), "127.0.0.1");
+        let old = addresses.v4(NodeId(300));
+        addresses.hand_over(NodeId(300), NodeId(7));
+        assert_eq!((addresses.v4(NodeId(7)), addresses.node_at(NodeId(0), old)), (old, Some(NodeId(7))));
+        assert_ne!(addresses.v4(NodeId(300)), old);
     }
 }

@@ -1,18 +1,23 @@
 //! The device: sockets of every node, what is on the wire, and the clock work that moves it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::Waker;
 
-use sim_core::NodeId;
+use sim_core::choice::Draws;
 use sim_core::device::{self, Device, DeviceId, Down, Process};
+use sim_core::{NodeId, Ratio};
 use slab::Slab;
 
-use crate::address::is_own;
+use crate::address::Addresses;
+use crate::capture::Capture;
+use crate::dns::Dns;
 use crate::fault::Lasting;
-use crate::link::Links;
+use crate::link::{Held, Links, met};
+use crate::ports::Ports;
+use crate::rule::Rules;
 use crate::tcp::{Connections, End};
 
 /// The options of the network that are not those of a link.
@@ -25,12 +30,15 @@ pub struct Options {
     pub backlog: usize,
     /// Bytes a UDP socket keeps unread; further datagrams are dropped.
     pub udp_buffer: usize,
+    /// How likely the bytes of a write to a stream travel in two segments; of a large write only the first part is taken.
+    pub split_probability: Ratio,
 }
 
 impl Default for Options {
-    /// 256 KiB, 128 connections, 208 KiB: what Linux has, the window being smaller than its largest.
+    /// 256 KiB, 128 connections, 208 KiB: what Linux has, the window being smaller than its largest. One write in sixteen
+    /// is split.
     fn default() -> Self {
-        Options { window: 256 * 1024, backlog: 128, udp_buffer: 212_992 }
+        Options { window: 256 * 1024, backlog: 128, udp_buffer: 212_992, split_probability: Ratio::new(1, 16) }
     }
 }
 
@@ -61,10 +69,13 @@ pub struct Net(RefCell<Kernel>);
 pub(crate) struct Host {
     /// The machine has no power.
     pub(crate) dark: bool,
-    pub(crate) listeners: BTreeMap<u16, Listener>,
-    pub(crate) datagram_ports: BTreeMap<u16, usize>,
-    /// The own port and the peer of every connection that was opened from here and is not forgotten.
-    pub(crate) outgoing: BTreeSet<(u16, SocketAddr)>,
+    pub(crate) listeners: Ports<Listener>,
+    pub(crate) datagram_ports: Ports<usize>,
+    /// The own port and the peer of every connection that was opened from here; when it was closed from here, until when
+    /// no other may have them (TIME-WAIT).
+    pub(crate) outgoing: BTreeMap<(u16, SocketAddr), Option<u64>>,
+    /// Unix sockets by path; those that nobody listens on any more stay until they are unlinked.
+    pub(crate) paths: BTreeMap<String, Option<Listener>>,
     next_port: u16,
 }
 
@@ -81,6 +92,11 @@ pub(crate) struct Listener {
 pub(crate) struct DatagramSocket {
     pub(crate) process: Process,
     pub(crate) local: SocketAddr,
+    /// The only address it receives from.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) error: Option<io::ErrorKind>,
+    pub(crate) broadcast: bool,
+    pub(crate) groups: Vec<std::net::IpAddr>,
     pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(crate) inbox_bytes: usize,
     /// Several tasks may wait to receive.
@@ -93,6 +109,8 @@ pub(crate) struct Datagram {
     pub(crate) to: SocketAddr,
     pub(crate) link: crate::link::LinkId,
     pub(crate) bytes: Vec<u8>,
+    /// It is the news that nobody listens at `from` (ICMP, port unreachable).
+    pub(crate) unreachable: bool,
 }
 
 #[derive(Default)]
@@ -104,15 +122,23 @@ pub(crate) struct Kernel {
     pub(crate) connections: Connections,
     pub(crate) datagram_sockets: Slab<DatagramSocket>,
     pub(crate) datagrams: Slab<Datagram>,
-    /// Cuts of faults that last.
+    /// Conditions of faults that last.
     pub(crate) lasting: Lasting,
+    pub(crate) shapes: Option<Box<Draws>>,
+    pub(crate) addresses: Addresses,
+    pub(crate) dns: Dns,
+    pub(crate) rules: Rules,
+    pub(crate) capture: Option<Capture>,
+    /// The UDP sockets that joined a multicast group.
+    pub(crate) members: BTreeMap<std::net::IpAddr, Vec<usize>>,
+    pub(crate) keepalives: Slab<crate::tcp::Watch>,
     /// To be woken once the kernel is no longer borrowed.
     pub(crate) wakes: Vec<Waker>,
     /// Buffers to be used again.
     pub(crate) buffers: Vec<Vec<u8>>,
 }
 
-/// What a time asked for is about, in the two low bits of a token.
+/// What a time asked for is about, in the three low bits of a token.
 #[derive(Clone, Copy)]
 pub(crate) enum Due {
     /// The first segment on the wire from an end of a connection: `connection << 1 | side`.
@@ -123,6 +149,8 @@ pub(crate) enum Due {
     Handshake(u32),
     /// A datagram arrives.
     Datagram(u32),
+    /// A connection is probed.
+    Keepalive(u32),
 }
 
 impl Due {
@@ -132,18 +160,40 @@ impl Due {
             Due::Window(end) => (end, 1),
             Due::Handshake(connection) => (connection, 2),
             Due::Datagram(slot) => (slot, 3),
+            Due::Keepalive(slot) => (slot, 4),
         };
-        (value << 2) | tag
+        (value << 3) | tag
     }
 
     fn from_token(token: u32) -> Self {
-        let value = token >> 2;
-        match token & 3 {
+        let value = token >> 3;
+        match token & 7 {
             0 => Due::Segment(value),
             1 => Due::Window(value),
             2 => Due::Handshake(value),
-            _ => Due::Datagram(value),
+            3 => Due::Datagram(value),
+            _ => Due::Keepalive(value),
         }
+    }
+}
+
+impl Host {
+    /// Whether a port is in use towards a peer, or was until a moment ago.
+    pub(crate) fn holds(&mut self, key: (u16, SocketAddr), now: u64) -> bool {
+        match self.outgoing.get(&key) {
+            Some(Some(until)) if *until <= now => {
+                self.outgoing.remove(&key);
+                false
+            }
+            found => found.is_some(),
+        }
+    }
+
+    /// Whether a connection was opened from a port and is still there.
+    pub(crate) fn connects_from(&self, port: u16) -> bool {
+        const LEAST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+        let of_port = self.outgoing.range((port, LEAST)..).take_while(|((p, _), _)| *p == port);
+        of_port.into_iter().any(|(_, until)| until.is_none())
     }
 }
 
@@ -176,12 +226,28 @@ impl Kernel {
     #[inline]
     pub(crate) fn is_blocked(&mut self, link: crate::link::LinkId) -> bool {
         let link = self.links.get(link);
-        let (cut, to) = (link.is_cut(), link.to);
-        cut || self.host(to).dark
+        let (cut, to) = (link.state().cut, link.to);
+        let blocked = met(cut);
+        link.counts.lost += u64::from(blocked);
+        blocked || self.host(to).dark
+    }
+
+    /// Lets go what jams held that are over.
+    pub(crate) fn release_held(&mut self) {
+        let now = device::now();
+        for (link, mut held) in self.links.take_released() {
+            self.links.get(link).mix(&mut held);
+            for (place, held) in held.into_iter().enumerate() {
+                match held {
+                    Held::Stream(end) => self.segments_freed(End::from_number(end)),
+                    Held::Datagram(slot) => self.at(now + place as u64, Due::Datagram(slot)),
+                }
+            }
+        }
     }
 
     /// A port for a socket of `node` that did not ask for one.
-    pub(crate) fn ephemeral_port(&mut self, node: NodeId, taken: impl Fn(&Host, u16) -> bool) -> io::Result<u16> {
+    pub(crate) fn ephemeral_port(&mut self, node: NodeId, taken: impl Fn(&mut Host, u16) -> bool) -> io::Result<u16> {
         let host = self.host(node);
         for _ in FIRST_EPHEMERAL_PORT..=LAST_EPHEMERAL_PORT {
             let port = host.next_port.max(FIRST_EPHEMERAL_PORT);
@@ -198,15 +264,16 @@ impl Kernel {
         &mut self,
         node: NodeId,
         mut address: SocketAddr,
-        taken: impl Fn(&Host, u16) -> bool,
+        taken: impl Fn(&Host, SocketAddr) -> bool,
     ) -> io::Result<SocketAddr> {
-        if !is_own(node, address.ip()) {
+        if !self.addresses.is_own(node, address.ip()) && !address.ip().is_multicast() {
             let message = format!("{} is no address of node {}", address.ip(), crate::link::name(node));
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
         }
         if address.port() == 0 {
-            address.set_port(self.ephemeral_port(node, taken)?);
-        } else if taken(self.host(node), address.port()) {
+            let ip = address.ip();
+            address.set_port(self.ephemeral_port(node, |host, port| taken(host, SocketAddr::new(ip, port)))?);
+        } else if taken(self.host(node), address) {
             let message = format!("port {} of node {} is in use", address.port(), crate::link::name(node));
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
@@ -219,6 +286,7 @@ impl Kernel {
             Due::Window(end) => self.window_due(End::from_number(end)),
             Due::Handshake(connection) => self.handshake_due(connection),
             Due::Datagram(slot) => self.datagram_due(slot),
+            Due::Keepalive(slot) => self.keepalive_due(slot),
         }
     }
 }
@@ -230,11 +298,6 @@ pub(crate) fn wait(wakers: &mut Vec<Waker>, waker: &Waker) {
     }
 }
 
-/// Whether a socket bound to `bound` receives what is sent to `ip`.
-pub(crate) fn receives(bound: IpAddr, ip: IpAddr) -> bool {
-    bound.is_unspecified() || bound == ip
-}
-
 impl Device for Net {
     fn node_down(&self, node: NodeId, how: Down) {
         self.act(|kernel| {
@@ -242,13 +305,30 @@ impl Device for Net {
             let host = kernel.host(node);
             host.listeners.clear();
             host.datagram_ports.clear();
+            host.paths.values_mut().for_each(|listener| *listener = None);
             host.dark = how == Down::PowerLoss;
-            kernel.datagram_sockets.retain(|_, socket| socket.process.node != node);
+            kernel.close_datagrams_of(node);
         });
     }
 
     fn node_up(&self, node: NodeId) {
         self.act(|kernel| kernel.host(node).dark = false);
+    }
+
+    fn node_copied(&self, node: NodeId, copy: NodeId) {
+        self.act(|kernel| kernel.name_moves(node, copy));
+    }
+
+    fn heal(&self, nodes: Option<&[NodeId]>) {
+        self.act(|kernel| {
+            kernel.links.conditions.heal(nodes);
+            kernel.dns.heal();
+            kernel.release_held();
+        });
+    }
+
+    fn unlink(&self, node: NodeId, path: &str) -> bool {
+        self.act(|kernel| kernel.host(node).paths.remove(path).is_some())
     }
 
     fn due(&self, token: u32) {

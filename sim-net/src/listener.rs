@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use sim_core::device::{self, Process};
 
-use crate::address::ToSocketAddrs;
+use crate::address::{ToSocketAddrs, lookup};
 use crate::kernel::{Kernel, Listener, act, act_if_running, wait};
+use crate::raw::Connection;
 use crate::stream::TcpStream;
 use crate::tcp::End;
 
@@ -29,7 +30,7 @@ impl TcpListener {
     /// Outside a simulation.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to bind to");
-        for address in address.to_socket_addrs()? {
+        for address in lookup(address).await? {
             match TcpListener::bind_now("net::TcpListener::bind", address) {
                 Ok(listener) => return Ok(listener),
                 Err(error) => last = error,
@@ -49,7 +50,7 @@ impl TcpListener {
 
     /// Whether a connection waits to be accepted; otherwise `waker` is woken when one comes.
     pub(crate) fn is_ready(&self, kernel: &mut Kernel, waker: &Waker) -> bool {
-        let listener = kernel.host(self.process.node).listeners.get_mut(&self.local.port());
+        let listener = kernel.host(self.process.node).listeners.get_mut(self.local);
         listener.filter(|listener| listener.process == self.process).is_some_and(|listener| {
             wait(&mut listener.wakers, waker);
             !listener.ready.is_empty()
@@ -72,20 +73,20 @@ impl TcpListener {
         if !self.process.is_alive() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let (process, port) = (self.process, self.local.port());
+        let (process, local) = (self.process, self.local);
         let accepted = act("net::TcpListener::accept", |kernel| {
-            let Some(listener) = kernel.host(process.node).listeners.get_mut(&port) else { return Poll::Pending };
+            let Some(listener) = kernel.host(process.node).listeners.get_mut(local) else { return Poll::Pending };
             if let Some(connection) = listener.ready.pop_front() {
                 return Poll::Ready(kernel.handle(End { connection, side: 1 }));
             }
             wait(&mut listener.wakers, cx.waker());
-            kernel.waiting("accept", u64::from(port));
+            kernel.waiting("accept", u64::from(local.port()));
             Poll::Pending
         });
         accepted.map(|handle| {
-            let stream = TcpStream::from_handle(handle);
-            let peer = stream.peer_addr()?;
-            Ok((stream, peer))
+            let stream = Connection::from_handle(handle);
+            let peer = stream.addresses().1;
+            Ok((TcpStream::from_raw(stream), peer))
         })
     }
 
@@ -104,7 +105,7 @@ impl Drop for TcpListener {
             return;
         }
         act_if_running(|kernel| {
-            let listener = kernel.host(self.process.node).listeners.remove(&self.local.port());
+            let listener = kernel.host(self.process.node).listeners.remove(self.local);
             let waiting = listener.map(|listener| listener.ready).unwrap_or_default();
             waiting.into_iter().for_each(|connection| kernel.refuse(End { connection, side: 1 }));
         });
@@ -113,9 +114,11 @@ impl Drop for TcpListener {
 
 impl Kernel {
     fn listen(&mut self, process: Process, address: SocketAddr) -> io::Result<SocketAddr> {
-        let local = self.bind_address(process.node, address, |host, port| host.listeners.contains_key(&port))?;
+        let local = self.bind_address(process.node, address, |host, address| {
+            host.listeners.is_taken(address) || host.connects_from(address.port())
+        })?;
         let listener = Listener { process, address: local, ready: VecDeque::new(), wakers: Vec::new() };
-        self.host(process.node).listeners.insert(local.port(), listener);
+        self.host(process.node).listeners.insert(local, listener);
         Ok(local)
     }
 }

@@ -3,25 +3,19 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use sim_core::device;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::address::ToSocketAddrs;
-use crate::kernel::{act, act_if_running};
-use crate::tcp::Handle;
+use crate::address::{ToSocketAddrs, lookup};
+use crate::bytes::{asks_readiness, reads, writes};
+use crate::raw::Connection;
+use crate::tcp::Keepalive;
 
 /// A TCP connection between two processes of the simulation.
 ///
 /// Reads and writes through tokio's `AsyncRead` and `AsyncWrite` or those of `futures`. Dropped, it is closed: with RST
 /// when bytes that arrived were not read, with FIN otherwise.
 pub struct TcpStream {
-    handle: Handle,
-    local: SocketAddr,
-    peer: SocketAddr,
+    raw: Connection,
 }
 
 impl TcpStream {
@@ -35,7 +29,7 @@ impl TcpStream {
     /// Outside a simulation.
     pub async fn connect(to: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
-        for address in to.to_socket_addrs()? {
+        for address in lookup(to).await? {
             match TcpStream::connect_to(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
@@ -45,25 +39,18 @@ impl TcpStream {
     }
 
     async fn connect_to(to: SocketAddr) -> io::Result<TcpStream> {
-        const WHAT: &str = "net::TcpStream::connect";
-        let process = device::process(WHAT);
-        if !process.is_alive() {
-            return Err(io::ErrorKind::NetworkDown.into());
-        }
-        let handle = act(WHAT, |kernel| kernel.connect(process, to))?;
-        let stream = TcpStream::from_handle(handle);
-        std::future::poll_fn(|cx| act(WHAT, |kernel| kernel.poll_connect(kernel.end(handle)?, cx.waker()))).await?;
-        Ok(stream)
+        let raw = Connection::open(to)?;
+        std::future::poll_fn(|cx| raw.poll_open(cx.waker())).await?;
+        Ok(TcpStream { raw })
     }
 
-    pub(crate) fn from_handle(handle: Handle) -> Self {
-        let (local, peer) = act("net::TcpStream", |kernel| kernel.addresses(handle.end));
-        TcpStream { handle, local, peer }
+    pub(crate) fn from_raw(raw: Connection) -> Self {
+        TcpStream { raw }
     }
 
     /// Gives the connection to another face.
-    pub(crate) fn into_handle(self) -> Handle {
-        std::mem::ManuallyDrop::new(self).handle
+    pub(crate) fn into_raw(self) -> Connection {
+        self.raw
     }
 
     /// The address of this end.
@@ -71,81 +58,61 @@ impl TcpStream {
     /// # Errors
     /// None; as in tokio's signature.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
+        Ok(self.raw.addresses().0)
     }
 
     /// The address of the other end.
     ///
     /// # Errors
-    /// None; as in tokio's signature.
+    /// `NotConnected` after a reset.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.peer)
+        if self.raw.is_reset() { Err(io::ErrorKind::NotConnected.into()) } else { Ok(self.raw.addresses().1) }
     }
 
-    /// Accepted for tokio's sake: the simulated TCP never waits for more bytes before it sends.
+    /// Sends small writes at once. Otherwise, as on every system, they wait while earlier bytes are on their way (RFC 896).
     ///
     /// # Errors
-    /// None.
-    pub fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
+    /// None; as in tokio's signature.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.raw.set_nodelay(nodelay);
         Ok(())
     }
 
-    /// Always true; see [`set_nodelay`](TcpStream::set_nodelay).
+    /// Whether small writes go at once.
     ///
     /// # Errors
-    /// None.
+    /// None; as in tokio's signature.
     pub fn nodelay(&self) -> io::Result<bool> {
-        Ok(true)
+        Ok(self.raw.nodelay())
+    }
+
+    /// Lets closing it reset it (`SO_LINGER` with zero seconds).
+    ///
+    /// # Errors
+    /// None; as in tokio's signature.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        self.raw.set_zero_linger();
+        Ok(())
+    }
+
+    /// Probes it while it is idle, or no more, as `socket2` has it for real ones.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+        self.raw.set_keepalive(keepalive);
     }
 
     /// Splits it into halves for two tasks. The write half sends FIN when dropped.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let stream = Arc::new(self);
-        (OwnedReadHalf(stream.clone()), OwnedWriteHalf(stream))
-    }
-
-    #[inline]
-    fn poll_read_into(&self, cx: &mut Context<'_>, take: &mut dyn FnMut(&[u8]) -> usize) -> Poll<io::Result<usize>> {
-        act("net::TcpStream::read", |kernel| kernel.poll_read(kernel.end(self.handle)?, take, cx.waker()))
-    }
-
-    fn poll_read_buf(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let mut take = |arrived: &[u8]| {
-            let taken = arrived.len().min(buffer.remaining());
-            buffer.put_slice(&arrived[..taken]);
-            taken
-        };
-        self.poll_read_into(cx, &mut take).map_ok(|_| ())
-    }
-
-    fn poll_write_from(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        act("net::TcpStream::write", |kernel| kernel.poll_write(kernel.end(self.handle)?, bytes, cx.waker()))
-    }
-
-    fn shut_write(&self) -> io::Result<()> {
-        act("net::TcpStream::shutdown", |kernel| {
-            kernel.shut_write(kernel.end(self.handle)?);
-            Ok(())
-        })
+        (OwnedReadHalf(stream.clone()), OwnedWriteHalf { stream, shut: true })
     }
 }
 
-impl Drop for TcpStream {
-    fn drop(&mut self) {
-        act_if_running(|kernel| {
-            if let Ok(end) = kernel.end(self.handle) {
-                kernel.release(end);
-            }
-        });
-    }
-}
+asks_readiness!(TcpStream);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TcpStream({} with {})", self.local, self.peer)
+        let (local, peer) = self.raw.addresses();
+        write!(f, "TcpStream({local} with {peer})")
     }
 }
 
@@ -155,99 +122,94 @@ pub struct OwnedReadHalf(Arc<TcpStream>);
 
 /// The writing half of a [`TcpStream`]; dropped, it sends FIN.
 #[derive(Debug)]
-pub struct OwnedWriteHalf(Arc<TcpStream>);
+pub struct OwnedWriteHalf {
+    stream: Arc<TcpStream>,
+    /// Dropping it sends FIN.
+    shut: bool,
+}
 
-impl Drop for OwnedWriteHalf {
-    fn drop(&mut self) {
-        act_if_running(|kernel| {
-            if let Ok(end) = kernel.end(self.0.handle) {
-                kernel.shut_write(end);
-            }
-        });
+impl OwnedWriteHalf {
+    /// Drops it and leaves the direction open until the whole stream is dropped.
+    pub fn forget(mut self) {
+        self.shut = false;
     }
 }
 
-macro_rules! reads {
-    ($type:ty, $stream:ident => $reach:expr) => {
-        impl AsyncRead for $type {
-            #[inline]
-            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-                let $stream = &*self;
-                $reach.poll_read_buf(cx, buffer)
-            }
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        if self.shut {
+            self.stream.raw.shut_if_running();
         }
-
-        impl futures_io::AsyncRead for $type {
-            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-                let $stream = &*self;
-                let mut buffer = ReadBuf::new(buffer);
-                $reach.poll_read_buf(cx, &mut buffer).map_ok(|()| buffer.filled().len())
-            }
-        }
-    };
+    }
 }
 
-macro_rules! writes {
-    ($type:ty, $stream:ident => $reach:expr) => {
-        impl AsyncWrite for $type {
-            #[inline]
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                let $stream = &*self;
-                $reach.poll_write_from(cx, bytes)
-            }
+/// The halves were not of one stream.
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
 
-            fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let $stream = &*self;
-                Poll::Ready($reach.shut_write())
-            }
-        }
-
-        impl futures_io::AsyncWrite for $type {
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                let $stream = &*self;
-                $reach.poll_write_from(cx, bytes)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let $stream = &*self;
-                Poll::Ready($reach.shut_write())
-            }
-        }
-    };
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tried to reunite halves that are not from the same stream")
+    }
 }
 
-macro_rules! addresses {
-    ($($half:ty),*) => {$(
-        impl $half {
-            /// The address of this end.
-            ///
-            /// # Errors
-            /// None; as in tokio's signature.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.0.local_addr()
-            }
+impl std::error::Error for ReuniteError {}
 
-            /// The address of the other end.
-            ///
-            /// # Errors
-            /// None; as in tokio's signature.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.0.peer_addr()
-            }
+impl OwnedReadHalf {
+    /// Makes one stream of its halves.
+    ///
+    /// # Errors
+    /// When they are of two.
+    pub fn reunite(self, mut other: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        if !Arc::ptr_eq(&self.0, &other.stream) {
+            return Err(ReuniteError(self, other));
         }
-    )*};
+        other.shut = false;
+        drop(other);
+        Arc::try_unwrap(self.0).map_err(|shared| {
+            // Two halves are all there are.
+            unreachable!("a stream has two halves, and {shared:?} has more")
+        })
+    }
 }
 
-addresses!(OwnedReadHalf, OwnedWriteHalf);
-reads!(TcpStream, stream => stream);
-writes!(TcpStream, stream => stream);
-reads!(OwnedReadHalf, half => half.0);
-writes!(OwnedWriteHalf, half => half.0);
+impl OwnedWriteHalf {
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// None; as in tokio's signature.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
+impl OwnedReadHalf {
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// None; as in tokio's signature.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+}
+
+reads!(TcpStream, stream => stream.raw);
+writes!(TcpStream, stream => stream.raw);
+reads!(OwnedReadHalf, half => half.0.raw);
+writes!(OwnedWriteHalf, half => half.stream.raw);

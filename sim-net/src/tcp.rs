@@ -3,9 +3,12 @@
 //! Bytes are never lost: a lost or undeliverable segment is sent again after a timeout that doubles (RFC 6298), and the
 //! sender gives up after fifteen minutes with `ETIMEDOUT` (Linux, tcp(7), `tcp_retries2`). The kernel of a killed process
 //! closes its connections, by RST where it had unread data (RFC 2525, 2.17); a machine without power says nothing, and
-//! when it is back it answers what arrives for its old connections with RST (RFC 9293, 3.5.1).
+//! when it is back it answers what arrives for its old connections with RST (RFC 9293, 3.5.1). Small writes wait for
+//! earlier ones to arrive, unless told not to (RFC 896, Nagle), and idle connections are probed where asked to
+//! (RFC 9293, 3.8.4).
 
 mod close;
+mod keepalive;
 mod open;
 mod transfer;
 
@@ -14,6 +17,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+pub use keepalive::Keepalive;
+pub(crate) use keepalive::Watch;
 use sim_core::device::Process;
 use slab::Slab;
 
@@ -28,6 +33,12 @@ pub(crate) struct Handle {
     pub(crate) end: End,
     serial: u64,
     pub(crate) process: Process,
+}
+
+impl Handle {
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
 }
 
 /// One end of a connection: the slot of the connection and which side of it. The side that connected is 0.
@@ -51,7 +62,7 @@ impl End {
     }
 }
 
-enum Payload {
+pub(crate) enum Payload {
     Data(Vec<u8>),
     /// The last step of the handshake: the server may accept.
     Established,
@@ -59,9 +70,9 @@ enum Payload {
     Reset,
 }
 
-struct Segment {
-    arrives: u64,
-    payload: Payload,
+pub(crate) struct Segment {
+    pub(crate) arrives: u64,
+    pub(crate) payload: Payload,
 }
 
 /// A direction's failure to get through, while it lasts.
@@ -71,10 +82,10 @@ struct Stall {
 }
 
 /// The socket of one end, and what it has sent that has not arrived.
-struct Socket {
-    process: Process,
-    address: SocketAddr,
-    link: LinkId,
+pub(crate) struct Socket {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    pub(crate) link: LinkId,
     /// Arrived, in order, and not read yet; the first has been read up to `inbox_read`.
     inbox: VecDeque<Vec<u8>>,
     inbox_read: usize,
@@ -83,7 +94,15 @@ struct Socket {
     reader: Option<Waker>,
     writer: Option<Waker>,
     wire: VecDeque<Segment>,
-    wire_scheduled: bool,
+    /// So many times the wire will be looked at.
+    wire_looks: u32,
+    /// Small writes that wait for what is on the wire.
+    small: Vec<u8>,
+    nodelay: bool,
+    /// Closing resets.
+    zero_linger: bool,
+    /// When a segment came last.
+    heard_at: u64,
     stall: Option<Stall>,
     /// Bytes sent that the window does not know to be read yet.
     outstanding: usize,
@@ -93,6 +112,8 @@ struct Socket {
     /// Since when no news came through to a writer that waits for it.
     deaf_since: Option<u64>,
     sent_fin: bool,
+    /// It sent FIN before the other end did.
+    closed_first: bool,
     /// The program let go of it.
     released: bool,
     /// The machine lost power, and nothing of it is left.
@@ -100,8 +121,8 @@ struct Socket {
     broken: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
     /// The SYN is on its way, for the so-manieth time.
     Connecting {
         tries: u32,
@@ -120,15 +141,19 @@ enum Phase {
 
 pub(crate) struct Connection {
     serial: u64,
-    sockets: [Socket; 2],
-    phase: Phase,
+    pub(crate) sockets: [Socket; 2],
+    pub(crate) phase: Phase,
+    /// The server listens on `::` and was reached over IPv4: its addresses are mapped ones (RFC 4291, 2.5.5.2).
+    mapped: bool,
+    /// It is of a Unix socket, and has a path in place of addresses.
+    pub(crate) local: bool,
     /// Someone will be told of the handshake.
     handshake_scheduled: bool,
     connector: Option<Waker>,
 }
 
 impl Socket {
-    fn new(process: Process, address: SocketAddr, link: LinkId) -> Self {
+    pub(crate) fn new(process: Process, address: SocketAddr, link: LinkId) -> Self {
         Socket {
             process,
             address,
@@ -140,21 +165,54 @@ impl Socket {
             reader: None,
             writer: None,
             wire: VecDeque::new(),
-            wire_scheduled: false,
+            wire_looks: 0,
+            small: Vec::new(),
+            nodelay: false,
+            zero_linger: false,
+            heard_at: 0,
             stall: None,
             outstanding: 0,
             credits: VecDeque::new(),
             window_scheduled: false,
             deaf_since: None,
             sent_fin: false,
+            closed_first: false,
             released: false,
             forgotten: false,
             broken: false,
         }
     }
 
+    /// Whether no program has it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.released || self.forgotten
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.iter().map(Vec::len).sum::<usize>() - self.inbox_read
+    }
+
+    pub(crate) fn unacknowledged(&self, now: u64) -> usize {
+        let known = self.credits.iter().take_while(|(at, _)| *at <= now).map(|(_, bytes)| bytes);
+        self.outstanding - known.sum::<usize>()
+    }
+
+    /// What `netstat` calls its state.
+    pub(crate) fn state(&self) -> &'static str {
+        match (self.broken, self.sent_fin, self.end_of_stream) {
+            (true, ..) | (_, true, true) => "CLOSED",
+            (_, true, false) => "FIN_WAIT",
+            (_, false, true) => "CLOSE_WAIT",
+            (_, false, false) => "ESTABLISHED",
+        }
+    }
+
+    fn has_data_on_the_wire(&self) -> bool {
+        matches!(self.wire.back(), Some(Segment { payload: Payload::Data(_), .. }))
+    }
+
     fn is_idle(&self) -> bool {
-        self.wire.is_empty() && !self.wire_scheduled && !self.window_scheduled && (self.released || self.forgotten)
+        self.wire.is_empty() && self.wire_looks == 0 && !self.window_scheduled && (self.released || self.forgotten)
     }
 
     fn mature_credits(&mut self, now: u64) {

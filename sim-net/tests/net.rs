@@ -210,7 +210,7 @@ fn names_and_addresses_that_lead_nowhere_say_so() {
     passes(|| async {
         let unknown = TcpStream::connect("sever:7").await.unwrap_err();
         assert_eq!((unknown.kind(), elapsed()), (ErrorKind::NotFound, 0.ms()));
-        assert!(unknown.to_string().contains("no node is called `sever`"));
+        assert!(unknown.to_string().contains("`sever` is the name of no node"));
         let no_port = TcpStream::connect("server").await.unwrap_err();
         assert!(no_port.to_string().contains("write host:port"));
         let nowhere = TcpStream::connect("192.168.1.1:80").await.unwrap_err();

@@ -51,3 +51,9 @@ pub(crate) async fn insist(node: &str, line: &str) -> String {
         }
     }
 }
+
+/// Replaces a file as a whole, as far as a process can: one that dies leaves the old one or the new one.
+pub(crate) async fn save(path: &str, text: &str) -> io::Result<()> {
+    sim::fs::write("new", text).await?;
+    sim::fs::rename("new", path).await
+}

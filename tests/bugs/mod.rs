@@ -4,5 +4,9 @@
 mod clocks;
 mod disk;
 pub(crate) mod kit;
+mod leaders;
+mod names;
 mod network;
 mod processes;
+mod silence;
+mod upkeep;

@@ -28,6 +28,7 @@ fn main() {
         ("disk-fsync", disk::fsync),
         ("disk-snapshot", disk::snapshot),
         ("disk-images", disk::images),
+        ("thousand", net::thousand),
     ]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bench_common::sizes::*;
 use bench_common::work;
@@ -76,5 +77,49 @@ async fn send_datagrams() {
         if number % BURST == 0 {
             sim::time::sleep(BURST_PAUSE).await;
         }
+    }
+}
+
+/// A thousand nodes in 40 zones that ping five neighbours and ask one each second, under faults of every kind, for a minute.
+pub fn thousand() -> u64 {
+    simulate(1, || async {
+        sim::net::set_topology(sim::net::Topology::default());
+        let group = sim::nodes("n", THOUSAND);
+        for (place, node) in group.iter().enumerate() {
+            node.zone(&format!("r{}/z{}", place % 4, place % 40)).on_panic(sim::OnPanic::EndTask);
+        }
+        group.start(neighbour);
+        let minute = Duration::ZERO..Duration::from_secs(60);
+        let mut swarm = sim::Swarm::on("n-*").window(minute);
+        swarm.gap_mean = Duration::from_millis(100)..Duration::from_secs(1);
+        swarm.kind_probability = sim::Ratio::ONE;
+        sim::faults().swarm(swarm);
+        sim::time::sleep(Duration::from_secs(60)).await;
+    });
+    1
+}
+
+const THOUSAND: usize = 1_000;
+
+async fn neighbour(place: usize) -> std::io::Result<()> {
+    let (listener, socket) = (TcpListener::bind(EVERYWHERE).await?, UdpSocket::bind(EVERYWHERE).await?);
+    sim::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            sim::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut stream, b"here").await });
+        }
+    });
+    let name = |step: usize| format!("n-{}", (place + step) % THOUSAND);
+    loop {
+        for step in [1, 2, 10, 100, 500] {
+            // A name may lead nowhere for a while.
+            let _ = socket.send_to(b"ping", (name(step), 9000)).await;
+        }
+        let asked = async {
+            let mut answer = [0; 4];
+            let mut stream = TcpStream::connect((name(7), 9000)).await?;
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer).await
+        };
+        let _ = sim::time::timeout(Duration::from_millis(500), asked).await;
+        sim::time::sleep(Duration::from_millis(500)).await;
     }
 }

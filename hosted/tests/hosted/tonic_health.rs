@@ -48,7 +48,7 @@ async fn watch(changes: Arc<AtomicU32>) -> Result<(), Failure> {
 
 fn wan() {
     let mut link = sim::net::LinkOptions::default();
-    (link.latency_min, link.latency_max) = (40.ms(), 80.ms());
+    link.latency = (40.ms()..80.ms()).into();
     link.loss_probability = Ratio::new(1, 50);
     sim::net::set_link_options(None, link);
 }

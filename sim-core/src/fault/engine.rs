@@ -125,8 +125,8 @@ pub(crate) struct Faults {
     lasted: u64,
     pub(super) roles: BTreeMap<String, Role>,
     budgets: Vec<Budget>,
-    /// How many armed faults, and nodes out of memory, wait at an interposition point.
-    pub(crate) waiting: usize,
+    /// How many armed faults still wait at an interposition point.
+    waiting: usize,
     /// No fault begins any more.
     pub(super) over: bool,
     /// What struck, as it struck.
@@ -341,13 +341,15 @@ impl World {
             let drawn = self.draw(place, |draws| sample(draws, &among));
             fault = Fault { may_miss: fault.may_miss, when: fault.when, id: fault.id, ..drawn };
         }
-        for name in 0..fault.target.len() {
-            let target = std::mem::take(&mut fault.target[name]);
-            match self.draw(place, |draws| target::resolve(self, &fault.kind, &target, draws))? {
-                Some(resolved) => fault.target[name] = resolved,
-                None => return Ok(None),
+        let mut targets = Vec::new();
+        for target in &fault.target {
+            let means = self.draw(place, |draws| target::resolve(self, &fault.kind, target, draws))?;
+            if means.is_empty() {
+                return Ok(None);
             }
+            targets.extend(means);
         }
+        fault.target = targets;
         if lasting.is_some() {
             fault.lasting = lasting.map(Span);
         }
@@ -436,6 +438,15 @@ impl World {
     }
 }
 
+/// The kinds of faults that the running simulation knows.
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+pub fn kinds() -> Vec<&'static str> {
+    world::with("fault::kinds", |world| world.faults.borrow().kinds().map(|kind| kind.name).collect())
+}
+
 /// Counts that a program met a fault: an operation of its went another way because of it. For devices; one that is not
 /// armed counts for nothing.
 #[inline]
@@ -459,7 +470,6 @@ pub fn hit(point: &str, subject: &str, own: &[&str]) -> Vec<Fault> {
         if world.faults.borrow().waiting == 0 || world.running.get().dead {
             return Vec::new();
         }
-        world.run_out_of_memory();
         let node = world.nodes.borrow()[world.current_node()].name.clone();
         let fired = world.faults.borrow_mut().matching(point, &node, subject);
         let mut to_act_out = Vec::new();

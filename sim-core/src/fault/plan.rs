@@ -19,7 +19,7 @@ pub struct Fault {
     /// What happens: `node.crash`, `net.partition`, `disk.eio`, ...
     pub kind: String,
     /// The nodes it happens to: names; `@role` for whoever has that [role](super::role) then; a pattern with `*` or `?`
-    /// for one of the running nodes that match.
+    /// for one of the running nodes that match; `all:` and a pattern for every node that matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target: Vec<String>,
     /// Numbers and words its kind needs.

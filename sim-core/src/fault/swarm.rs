@@ -84,19 +84,19 @@ impl Swarm {
 pub struct Budget {
     /// Patterns for the nodes it is about.
     pub nodes: Vec<String>,
-    /// How many of them stay up.
-    pub keep_up: usize,
+    /// How many of them stay up; a majority of them when absent.
+    pub keep_up: Option<usize>,
 }
 
 impl Budget {
-    /// Keeps a majority of these up.
+    /// Keeps a majority of the nodes up that match one of the patterns.
     pub fn majority(nodes: &[&str]) -> Self {
-        Budget::keep(nodes.len() / 2 + 1, nodes)
+        Budget { nodes: nodes.iter().map(ToString::to_string).collect(), keep_up: None }
     }
 
     /// Keeps so many of the nodes up that match one of the patterns.
     pub fn keep(keep_up: usize, nodes: &[&str]) -> Self {
-        Budget { nodes: nodes.iter().map(ToString::to_string).collect(), keep_up }
+        Budget { keep_up: Some(keep_up), ..Budget::majority(nodes) }
     }
 
     fn covers(&self, name: &str) -> bool {
@@ -107,9 +107,11 @@ impl Budget {
     pub(super) fn forbids(&self, world: &World, fault: &Fault) -> bool {
         let nodes = world.nodes.borrow();
         let stays = |name: &str| !fault.target.iter().any(|target| target == name);
-        let up = nodes.list.iter().filter(|node| matches!(node.status, Status::Up | Status::Paused));
-        let left = up.filter(|node| self.covers(&node.name) && stays(&node.name)).count();
-        fault.target.iter().any(|name| self.covers(name)) && left < self.keep_up
+        let members = || nodes.list.iter().filter(|node| self.covers(&node.name));
+        let up = members().filter(|node| matches!(node.status, Status::Up | Status::Paused));
+        let left = up.filter(|node| stays(&node.name)).count();
+        let keep = self.keep_up.unwrap_or_else(|| members().count() / 2 + 1);
+        fault.target.iter().any(|name| self.covers(name)) && left < keep
     }
 }
 

@@ -31,21 +31,24 @@ pub(super) fn named(kind: &str, name: &str) -> Result<Node, String> {
     })
 }
 
-/// The name of whom a target means now; none when it means nobody.
-pub(super) fn resolve(world: &World, kind: &str, target: &str, draws: &mut Draws) -> Result<Option<String>, String> {
+/// The names of whom a target means now: none when it means nobody.
+pub(super) fn resolve(world: &World, kind: &str, target: &str, draws: &mut Draws) -> Result<Vec<String>, String> {
+    if let Some(pattern) = target.strip_prefix("all:") {
+        return Ok(names(world, pattern, false));
+    }
     if let Some(role) = target.strip_prefix('@') {
         let holder = world.faults.borrow().roles.get(role).cloned();
         let holder = holder.ok_or_else(|| {
             format!("fault {kind} is aimed at role @{role}, which nobody gave: call sim::fault::role(\"{role}\", ..)")
         })?;
-        return Ok(holder().map(Node::name));
+        return Ok(holder().map(Node::name).into_iter().collect());
     }
     if !target.contains(['*', '?']) {
-        return Ok(Some(target.to_string()));
+        return Ok(vec![target.to_string()]);
     }
     let running = names(world, target, true);
     let place = draws.below(running.len() as u64) as usize;
-    Ok(running.into_iter().nth(place))
+    Ok(running.into_iter().nth(place).into_iter().collect())
 }
 
 /// The names of the nodes that match, without the test's own.

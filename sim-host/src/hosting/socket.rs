@@ -79,6 +79,13 @@ pub(crate) trait Socket: Object {
         Err(libc::ENOTCONN)
     }
 
+    /// An option whose value is a number; those that change nothing here are accepted.
+    fn set_option(&self, _level: c_int, _name: c_int, _value: c_int) {}
+
+    fn nodelay(&self) -> bool {
+        true
+    }
+
     /// The error that waits to be told, or 0.
     fn take_error(&self) -> c_int {
         0
@@ -137,11 +144,18 @@ pub(crate) struct Tcp {
     bound: Cell<Option<SocketAddr>>,
     /// shutdown(2) ended reading.
     deaf: Cell<bool>,
+    nodelay: Cell<bool>,
 }
 
 impl Tcp {
     pub(crate) fn new(family: c_int) -> Self {
-        Tcp { family, stage: RefCell::new(Stage::Fresh), bound: Cell::default(), deaf: Cell::default() }
+        Tcp {
+            family,
+            stage: RefCell::new(Stage::Fresh),
+            bound: Cell::default(),
+            deaf: Cell::default(),
+            nodelay: Cell::default(),
+        }
     }
 
     /// Moves a connection that is under way on.
@@ -213,8 +227,7 @@ impl Object for Tcp {
             .map_err(|error| if error == libc::ENOTCONN { libc::EPIPE } else { error })?;
         if written < bytes.len() {
             // A program that watches edges takes a partial write for a full buffer, and waits for news of room.
-            self.ready(waker);
-            if length < bytes.len() {
+            if self.ready(waker) & libc::EPOLLOUT as u32 != 0 {
                 waker.wake_by_ref();
             }
         }
@@ -274,7 +287,13 @@ impl Socket for Tcp {
         let connection = settle(listener.poll_accept(waker))?;
         let (local, peer) = connection.addresses();
         let stage = RefCell::new(Stage::Open(connection));
-        let socket = Tcp { family: self.family, stage, bound: Cell::new(Some(local)), deaf: Cell::default() };
+        let socket = Tcp {
+            family: self.family,
+            stage,
+            bound: Cell::new(Some(local)),
+            deaf: Cell::default(),
+            nodelay: Cell::default(),
+        };
         Ok((Description::new(socket), Address::Inet(in_family(self.family, peer))))
     }
 
@@ -284,6 +303,7 @@ impl Socket for Tcp {
         }
         if matches!(*self.stage.borrow(), Stage::Fresh) {
             let connection = Connection::open(canonical(to)?).map_err(|error| errno_of(&error))?;
+            connection.set_nodelay(self.nodelay.get());
             *self.stage.borrow_mut() = Stage::Connecting(connection);
         }
         self.advance(waker)
@@ -312,6 +332,29 @@ impl Socket for Tcp {
             let ready = connection.ready(waker);
             if length > 0 || ready.read_closed { Ok(length) } else { Err(libc::EAGAIN) }
         })
+    }
+
+    fn set_option(&self, level: c_int, name: c_int, value: c_int) {
+        let stage = self.stage.borrow();
+        let connection = match &*stage {
+            Stage::Connecting(connection) | Stage::Open(connection) => Some(connection),
+            Stage::Fresh | Stage::Listening(_) => None,
+        };
+        match (level, name) {
+            (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
+                self.nodelay.set(value != 0);
+                connection.into_iter().for_each(|connection| connection.set_nodelay(value != 0));
+            }
+            // On, with zero seconds: closing resets.
+            (libc::SOL_SOCKET, libc::SO_LINGER) if value != 0 => {
+                connection.into_iter().for_each(Connection::set_zero_linger);
+            }
+            _ => {}
+        }
+    }
+
+    fn nodelay(&self) -> bool {
+        self.nodelay.get()
     }
 
     fn shutdown(&self, read: bool, write: bool) -> Io<()> {
@@ -396,14 +439,13 @@ impl Socket for Udp {
     fn connect(&self, to: &Address, _waker: &Waker) -> Io<()> {
         let to = canonical(to)?;
         self.peer.set(Some(to));
-        self.bound(|_| Ok(()))
+        self.bound(|socket| socket.connect(Some(to)).map_err(|error| errno_of(&error)))
     }
 
     fn local(&self) -> Io<Address> {
-        let local = match (&*self.socket.borrow(), self.peer.get()) {
-            (Some(socket), Some(peer)) => socket.address_towards(peer.ip()),
-            (Some(socket), None) => socket.local_addr(),
-            (None, _) => unspecified(self.family),
+        let local = match &*self.socket.borrow() {
+            Some(socket) => socket.local_addr().map_err(|error| errno_of(&error))?,
+            None => unspecified(self.family),
         };
         Ok(Address::Inet(in_family(self.family, local)))
     }
@@ -415,8 +457,8 @@ impl Socket for Udp {
     fn receive(&self, buffer: &mut [u8], peek: bool, waker: &Waker) -> Io<Received> {
         self.bound(|socket| {
             let found = match peek {
-                true => socket.poll_peek(self.peer.get(), buffer, waker),
-                false => socket.poll_receive(self.peer.get(), buffer, waker),
+                true => socket.poll_peek(buffer, waker),
+                false => socket.poll_receive(buffer, waker),
             };
             let (length, from) = settle(found)?;
             let from = Some(Address::Inet(in_family(self.family, from)));
@@ -429,13 +471,16 @@ impl Socket for Udp {
             Some(to) => canonical(&to)?,
             None => self.peer.get().ok_or(libc::EDESTADDRREQ)?,
         };
-        if bytes.len() > 65_507 {
-            return Err(libc::EMSGSIZE);
+        self.bound(|socket| socket.send(Some(to), bytes).map_err(|error| errno_of(&error)))
+    }
+
+    fn set_option(&self, level: c_int, name: c_int, value: c_int) {
+        if (level, name) == (libc::SOL_SOCKET, libc::SO_BROADCAST) {
+            let _ = self.bound(|socket| {
+                socket.set_broadcast(value != 0);
+                Ok(())
+            });
         }
-        self.bound(|socket| {
-            socket.send(to, bytes);
-            Ok(bytes.len())
-        })
     }
 
     fn shutdown(&self, _read: bool, _write: bool) -> Io<()> {

@@ -278,8 +278,7 @@ fn option_of(description: &Description, socket: &dyn Socket, level: c_int, name:
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => 212_992,
         (libc::SOL_SOCKET, libc::SO_LINGER) => return vec![0; 8],
         (libc::IPPROTO_IP, libc::IP_TTL) => 64,
-        // The simulated TCP never waits for more bytes before it sends.
-        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => 1,
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => socket.nodelay().into(),
         _ => 0,
     };
     number.to_ne_bytes().to_vec()
@@ -321,12 +320,17 @@ pub(super) unsafe extern "C" fn setsockopt(
     if is_simulated(descriptor) {
         // SAFETY: setsockopt(2) demands a valid value.
         let value = unsafe { part(value, length as usize) };
-        let done = with(descriptor, |description, _| {
+        let done = with(descriptor, |description, socket| {
             let timeout = match (level, name) {
                 (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => &description.receive_timeout,
                 (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => &description.send_timeout,
-                // Accepted: the options that remain change nothing that a program can see here.
-                _ => return Ok(0),
+                _ => {
+                    // A linger with a time is no reset, and the kernel sends what is left all the same.
+                    let number = |at: usize| value.get(at..at + 4)?.try_into().ok().map(c_int::from_ne_bytes);
+                    let lingers = (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) && number(4) != Some(0);
+                    socket.set_option(level, name, if lingers { 0 } else { number(0).unwrap_or(0) });
+                    return Ok(0);
+                }
             };
             let number = |at: usize| value.get(at..at + 8)?.try_into().ok().map(i64::from_ne_bytes);
             let (Some(seconds), Some(micros)) = (number(0), number(8)) else { return Err(libc::EINVAL) };

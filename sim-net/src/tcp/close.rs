@@ -1,11 +1,13 @@
 //! The end of connections: programs that let go, processes that die, machines without power.
 
 use sim_core::NodeId;
-use sim_core::device::Down;
+use sim_core::device::{self, Down};
 
-use super::{End, Phase, Socket};
+use super::{End, Phase, SECOND, Socket};
 use crate::kernel::Kernel;
 use crate::link::name;
+
+const TIME_WAIT: u64 = 60 * SECOND;
 
 impl Kernel {
     /// The program dropped its socket: RST where it left data unread, FIN otherwise.
@@ -22,7 +24,7 @@ impl Kernel {
         if connection.phase != Phase::Open || connection.sockets[end.side].broken {
             return self.free_if_idle(end.connection);
         }
-        if unread {
+        if unread || connection.sockets[end.side].zero_linger {
             connection.sockets[end.side].broken = true;
             self.send_reset(end);
         } else {
@@ -60,6 +62,7 @@ impl Kernel {
         let socket = self.connections.socket(end);
         socket.forgotten = true;
         socket.inbox.clear();
+        socket.small.clear();
         if socket.stall.is_some() {
             socket.wire.clear();
         }
@@ -67,13 +70,45 @@ impl Kernel {
         self.free_if_idle(end.connection);
     }
 
+    /// Addresses changed hands: nobody knows the connections of these nodes any more. Whether there were any.
+    pub(crate) fn forget_connections_of(&mut self, nodes: &[NodeId]) -> bool {
+        let of = |socket: &Socket| nodes.contains(&socket.process.node) && !socket.forgotten;
+        let open = self.connections.slab.iter().filter(|(_, connection)| connection.phase == Phase::Open);
+        let ends = open.flat_map(|(slot, connection)| {
+            let sides = (0..2).filter(|side| {
+                of(&connection.sockets[*side]) && connection.sockets[0].link != connection.sockets[1].link
+            });
+            sides.map(move |side| End { connection: slot as u32, side }).collect::<Vec<_>>()
+        });
+        let ends: Vec<End> = ends.collect();
+        ends.iter().for_each(|end| self.forget_address(*end));
+        !ends.is_empty()
+    }
+
+    /// The program of an end learns that its address is gone, and its peer nothing.
+    fn forget_address(&mut self, end: End) {
+        let socket = self.connections.socket(end);
+        socket.wire_looks += 1;
+        self.breaks(end, std::io::ErrorKind::TimedOut);
+        let socket = self.connections.socket(end);
+        socket.wire_looks -= 1;
+        self.forget(end);
+    }
+
     /// Frees a connection that nobody holds and of which nothing is on the way.
     pub(super) fn free_if_idle(&mut self, slot: u32) {
         let Some(connection) = self.connections.slab.get(slot as usize) else { return };
         if !connection.handshake_scheduled && connection.sockets.iter().all(Socket::is_idle) {
-            let [client, server] = self.connections.slab.remove(slot as usize).sockets;
-            let host = self.host(client.process.node);
-            host.outgoing.remove(&(client.address.port(), server.address));
+            let connection = self.connections.slab.remove(slot as usize);
+            let [client, server] = connection.sockets;
+            let key = (client.address.port(), server.address);
+            let outgoing = &mut self.host(client.process.node).outgoing;
+            // Who closes first keeps the port for a minute (Linux, `TCP_TIMEWAIT_LEN`).
+            let waits = client.sent_fin && client.closed_first && !client.broken && !connection.local;
+            match waits {
+                true => outgoing.insert(key, Some(device::now() + TIME_WAIT)),
+                false => outgoing.remove(&key),
+            };
         }
     }
 

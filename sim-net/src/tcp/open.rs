@@ -7,8 +7,9 @@ use std::task::{Poll, Waker};
 use sim_core::device::{self, Process, emit};
 
 use super::{Connection, End, Handle, Payload, Phase, SECOND, Socket, keep};
-use crate::address::{node_at, own_ip};
-use crate::kernel::{Due, Host, Kernel, receives};
+use crate::capture::Flags;
+use crate::kernel::{Due, Host, Kernel};
+use crate::link::met;
 
 /// SYNs are sent again after 1, 2, 4, 8, 16, 32 seconds; after 64 more the connection fails (Linux, `tcp_syn_retries`).
 const SYN_RETRIES: u32 = 6;
@@ -17,30 +18,61 @@ const SYN_RETRIES: u32 = 6;
 const NO_HOST: u64 = 3 * SECOND;
 
 impl Kernel {
-    /// Sends the first SYN. Returns the connection, whose handshake [`Kernel::poll_connect`] follows.
-    pub(crate) fn connect(&mut self, process: Process, to: SocketAddr) -> io::Result<Handle> {
+    /// Sends the first SYN, `late` nanoseconds late, or not at all when it is `lost`. Returns the connection, whose handshake
+    /// [`Kernel::poll_connect`] follows.
+    pub(crate) fn connect(&mut self, process: Process, to: SocketAddr, late: u64, lost: bool) -> io::Result<Handle> {
         let node = process.node;
-        let there = node_at(node, to.ip());
-        let taken = |host: &Host, port| host.listeners.contains_key(&port) || host.outgoing.contains(&(port, to));
+        let to = concrete(to);
+        let there = self.addresses.node_at(node, to.ip());
+        let own = self.addresses.own_ip(node, to.ip());
+        let now = device::now();
+        let taken =
+            |host: &mut Host, port| host.listeners.is_taken(SocketAddr::new(own, port)) || host.holds((port, to), now);
         let port = self.ephemeral_port(node, taken)?;
-        self.host(node).outgoing.insert((port, to));
-        let local = SocketAddr::new(own_ip(node, to.ip()), port);
+        self.host(node).outgoing.insert((port, to), None);
+        let local = SocketAddr::new(own, port);
         let (out, back) = (self.links.id(node, there.unwrap_or(node)), self.links.id(there.unwrap_or(node), node));
         let nobody = Process { node: there.unwrap_or(node), ..process };
-        self.connections.made += 1;
-        let connection = self.connections.slab.insert(Connection {
-            serial: self.connections.made,
-            sockets: [Socket::new(process, local, out), Socket::new(nobody, to, back)],
-            phase: if there.is_some() { Phase::Connecting { tries: 0 } } else { Phase::NoHost },
-            handshake_scheduled: true,
-            connector: None,
-        }) as u32;
+        let phase = if there.is_some() { Phase::Connecting { tries: u32::from(lost) } } else { Phase::NoHost };
+        let connection = self.connect_ends(Socket::new(process, local, out), Socket::new(nobody, to, back), phase);
         emit(node, "tcp.connect", &[u64::from(connection)], || format!("{local} -> {to}"));
+        self.capture(End { connection, side: 0 }, Flags::SYN, &[]);
         // The server's socket exists from the answer on.
         self.connections.get(connection).sockets[1].released = true;
-        let wait = if there.is_some() { self.links.get(out).latency() } else { NO_HOST };
-        self.at(device::now().saturating_add(wait), Due::Handshake(connection));
+        let wait = match there {
+            None => NO_HOST,
+            Some(_) if lost => SECOND,
+            Some(_) => self.links.get(out).carry(now, 0).unwrap_or(SECOND).saturating_add(late),
+        };
+        self.connections.get(connection).handshake_scheduled = true;
+        self.at(now.saturating_add(wait), Due::Handshake(connection));
         Ok(self.handle(End { connection, side: 0 }))
+    }
+
+    /// A connection between two sockets, in a phase of its handshake.
+    pub(crate) fn connect_ends(&mut self, client: Socket, server: Socket, phase: Phase) -> u32 {
+        self.connections.made += 1;
+        let serial = self.connections.made;
+        self.connections.slab.insert(Connection {
+            serial,
+            sockets: [client, server],
+            phase,
+            mapped: false,
+            local: false,
+            handshake_scheduled: false,
+            connector: None,
+        }) as u32
+    }
+
+    /// Says that a connection is of a Unix socket: nothing waits in it.
+    pub(crate) fn set_local(&mut self, connection: u32) {
+        let connection = self.connections.get(connection);
+        connection.local = true;
+        connection.sockets.iter_mut().for_each(|socket| socket.nodelay = true);
+    }
+
+    pub(crate) fn is_local(&mut self, end: End) -> bool {
+        self.connections.get(end.connection).local
     }
 
     /// A handle for an end that a program is given.
@@ -99,23 +131,27 @@ impl Kernel {
     fn syn_arrives(&mut self, slot: u32, tries: u32) {
         let [client, server] = &self.connections.get(slot).sockets;
         let (out, back, to) = (client.link, server.link, server.address);
-        if self.is_blocked(out) || self.links.get(out).loses() || tries > SYN_RETRIES {
+        let jammed = met(self.links.get(out).state().jam);
+        if jammed || self.is_blocked(out) || self.links.get(out).loses() || tries > SYN_RETRIES {
             return self.syn_lost(slot, tries);
         }
         let node = self.links.get(out).to;
+        let refused = met(self.links.get(out).state().refuse);
         let backlog = self.options.backlog;
-        let listener = self.host(node).listeners.get(&to.port()).filter(|l| receives(l.address.ip(), to.ip()));
-        match listener.map(|listener| (listener.ready.len() < backlog, listener.process)) {
-            Some((false, _)) => self.syn_lost(slot, tries),
-            Some((true, process)) => {
-                self.connections.get(slot).sockets[1].process = process;
-                let latency = self.links.get(back).latency();
+        // The address may have got to another node meanwhile.
+        let there = self.addresses.node_at(self.links.get(out).from, to.ip()) == Some(node);
+        let listener = self.host(node).listeners.receiver(to).filter(|_| !refused && there);
+        // One more may wait than the backlog says (Linux, `sk_acceptq_is_full`).
+        let found = listener.map(|l| (l.ready.len() <= backlog, l.process, l.address.is_ipv6() && to.is_ipv4()));
+        let back = self.links.get(back).carry(device::now(), 0);
+        match (found, back) {
+            (Some((false, ..)), _) | (_, None) => self.syn_lost(slot, tries),
+            (Some((true, process, mapped)), Some(latency)) => {
+                let connection = self.connections.get(slot);
+                (connection.sockets[1].process, connection.mapped) = (process, mapped);
                 self.schedule_handshake(slot, latency, Phase::Answered { tries });
             }
-            None => {
-                let latency = self.links.get(back).latency();
-                self.schedule_handshake(slot, latency, Phase::Refused { tries });
-            }
+            (None, Some(latency)) => self.schedule_handshake(slot, latency, Phase::Refused { tries }),
         }
     }
 
@@ -147,13 +183,14 @@ impl Kernel {
     /// The handshake is done on the server's side. False: the backlog is full, and the segment counts as lost.
     pub(super) fn established(&mut self, end: End) -> bool {
         let socket = self.connections.socket(end);
-        let (process, port) = (socket.process, socket.address.port());
+        let (process, address) = (socket.process, socket.address);
         let backlog = self.options.backlog;
-        let Some(listener) = self.host(process.node).listeners.get_mut(&port).filter(|l| l.process == process) else {
+        let listener = self.host(process.node).listeners.receiver_mut(address).filter(|l| l.process == process);
+        let Some(listener) = listener else {
             self.refuse(end);
             return true;
         };
-        if listener.ready.len() >= backlog {
+        if listener.ready.len() > backlog {
             return false;
         }
         listener.ready.push_back(end.connection);
@@ -167,5 +204,18 @@ impl Kernel {
     pub(crate) fn refuse(&mut self, end: End) {
         self.connections.socket(end).forgotten = true;
         self.send_reset(end);
+    }
+}
+
+/// Where a connection to an address goes: the unspecified address is this machine.
+fn concrete(to: SocketAddr) -> SocketAddr {
+    match to {
+        SocketAddr::V4(_) if to.ip().is_unspecified() => {
+            SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), to.port())
+        }
+        SocketAddr::V6(_) if to.ip().is_unspecified() => {
+            SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), to.port())
+        }
+        _ => to,
     }
 }
