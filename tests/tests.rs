@@ -12,4 +12,5 @@ mod macros;
 mod net_conformance;
 mod net_faults;
 mod net_fidelity;
+mod processes;
 mod replay_line;

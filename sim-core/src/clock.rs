@@ -155,6 +155,11 @@ impl Clock {
         self.run_at(ppm);
     }
 
+    /// Whether it shows something else than the true time, or will.
+    pub(crate) fn is_wrong(self) -> bool {
+        world::with("node(..).clock()", |world| world.nodes.borrow()[self.node].clock.is_wrong())
+    }
+
     /// Whether there were timers to move.
     pub(crate) fn run_at(self, ppm: u32) -> bool {
         self.change("clock.rate", u64::from(ppm), |clock, now| clock.set_rate(now, ppm));

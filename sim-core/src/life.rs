@@ -48,7 +48,7 @@ pub(crate) struct NodeState {
     /// The machine has no power.
     dark: bool,
     /// Faults that last, and keep it down or paused.
-    down_holds: u32,
+    pub(crate) down_holds: u32,
     pause_holds: u32,
     /// The fault that pauses it, to be told when it does.
     paused_by: FaultId,

@@ -19,8 +19,8 @@ use crate::world::{self, World};
 #[derive(Default)]
 pub(crate) struct Condition {
     slow: Option<Slow>,
-    /// It dies in its next operation, for this fault, which keeps it down when it lasts.
-    exhausted: Option<(FaultId, bool)>,
+    /// It dies in its next operation, for this fault.
+    exhausted: Option<Box<Fault>>,
     stopping: bool,
     stop_watchers: Vec<Waker>,
     builds: BTreeMap<String, (Main, &'static Location<'static>)>,
@@ -34,6 +34,8 @@ struct Slow {
     fault: FaultId,
     /// Someone will let the parked tasks go on.
     scheduled: bool,
+    /// How many faults make it slow.
+    holds: u32,
 }
 
 impl Condition {
@@ -143,10 +145,11 @@ impl Node {
                 return;
             }
             let mut nodes = world.nodes.borrow_mut();
-            let (main, zone, on_panic) =
-                (nodes[self.id()].main.clone(), nodes[self.id()].zone.clone(), nodes[self.id()].on_panic);
+            let living = &nodes[self.id()];
+            let (main, zone, on_panic) = (living.main.clone(), living.zone.clone(), living.on_panic);
+            let builds = living.condition.builds.clone();
             let twin = &mut nodes[copy.id()];
-            (twin.main, twin.zone, twin.on_panic) = (main, zone, on_panic);
+            (twin.main, twin.zone, twin.on_panic, twin.condition.builds) = (main, zone, on_panic, builds);
             drop(nodes);
             world.each_device(|device| device.node_copied(self.id(), copy.id()));
             world.bring_up(copy.id());
@@ -206,9 +209,25 @@ impl World {
         self.emit_at(id, "node.slow", &[nanos(poll_cost)], || format!("{poll_cost:?} a poll"));
         let mut nodes = self.nodes.borrow_mut();
         let condition = &mut nodes[id].condition;
-        let slow = Slow { poll_cost: nanos(poll_cost), busy_until: 0, fault, scheduled: false };
-        let before = condition.slow.replace(slow);
-        nodes.hindered += u32::from(before.is_none());
+        let holds = 1 + condition.slow.as_ref().map_or(0, |slow| slow.holds);
+        let busy_until = condition.slow.as_ref().map_or(0, |slow| slow.busy_until);
+        let scheduled = condition.slow.as_ref().is_some_and(|slow| slow.scheduled);
+        condition.slow = Some(Slow { poll_cost: nanos(poll_cost), busy_until, fault, scheduled, holds });
+        nodes.hindered += u32::from(holds == 1);
+    }
+
+    /// A fault that made a node slow ends; the last one makes it fast.
+    pub(crate) fn ease(&self, id: NodeId) {
+        let last = match &mut self.nodes.borrow_mut()[id].condition.slow {
+            Some(slow) => {
+                slow.holds -= 1;
+                slow.holds == 0
+            }
+            None => false,
+        };
+        if last {
+            self.speed_up(id);
+        }
     }
 
     pub(crate) fn speed_up(&self, id: NodeId) {
@@ -258,28 +277,49 @@ impl World {
         self.ready.borrow_mut().extend(parked);
     }
 
-    /// Lets a process die in its next operation.
-    pub(crate) fn exhaust(&self, id: NodeId, fault: &Fault) -> bool {
+    /// Lets a process die in its next operation, which is when the fault fires.
+    pub(crate) fn exhaust(&self, id: NodeId, fault: &Fault) {
         let mut nodes = self.nodes.borrow_mut();
-        let runs = matches!(nodes[id].status, Status::Up | Status::Paused);
-        let condition = &mut nodes[id].condition;
-        if !runs || condition.exhausted.is_some() {
-            return false;
+        let node = &mut nodes[id];
+        let runs = matches!(node.status, Status::Up | Status::Paused);
+        if runs && node.condition.exhausted.is_none() {
+            node.condition.exhausted = Some(Box::new(fault.clone()));
+            node.down_holds += u32::from(fault.lasting.is_some());
+            self.exhausted.set(self.exhausted.get() + 1);
         }
-        condition.exhausted = Some((fault.id, fault.lasting.is_some()));
-        self.exhausted.set(self.exhausted.get() + 1);
-        true
     }
 
     /// The current node is in an operation: the moment at which it dies when it is out of memory.
     #[cold]
     pub(crate) fn run_out_of_memory(&self) {
         let id = self.current_node();
-        let exhausted = self.nodes.borrow()[id].condition.exhausted;
-        if let Some((fault, lasts)) = exhausted {
-            self.observe(fault);
-            self.hold_down(id, Down::Kill, lasts);
+        let Ok(nodes) = self.nodes.try_borrow() else { return };
+        let exhausted = nodes[id].condition.exhausted.clone();
+        drop(nodes);
+        if let Some(fault) = exhausted {
+            self.count_late(&fault);
+            self.observe(fault.id);
+            self.take_down(id, Down::Kill);
         }
+    }
+
+    /// A fault that ran a process out of memory ends: a process that has not noticed does not, and one that died restarts.
+    pub(crate) fn recover(&self, id: NodeId) {
+        let spared = self.nodes.borrow_mut()[id].condition.exhausted.take();
+        self.exhausted.set(self.exhausted.get() - u32::from(spared.is_some()));
+        self.let_up(id);
+    }
+
+    /// A fault that asked a process to end is over: it restarts, at once when it has not ended yet.
+    pub(crate) fn end_stop(&self, id: NodeId) {
+        let still = {
+            let node = &self.nodes.borrow()[id];
+            node.condition.stopping && node.status != Status::Down
+        };
+        if still {
+            self.take_down(id, Down::Kill);
+        }
+        self.let_up(id);
     }
 
     /// Tells a process to end, and kills it after the grace.
@@ -290,19 +330,19 @@ impl World {
                 return false;
             }
             node.condition.stopping = true;
+            node.down_holds += u32::from(fault.is_some_and(|fault| fault.lasting.is_some()));
             (std::mem::take(&mut node.condition.stop_watchers), node.incarnation)
         };
         if let Some(fault) = fault {
             self.count_killed(id, fault);
         }
-        let lasts = fault.is_some_and(|fault| fault.lasting.is_some());
         self.emit_at(id, "node.stop", &[nanos(grace)], String::new);
         self.each_device(|device| device.node_stopping(id));
         watchers.into_iter().for_each(Waker::wake);
         self.call_after(nanos(grace), move || {
             world::with("Node::stop", |world| {
                 if world.nodes.borrow()[id].incarnation == life {
-                    world.hold_down(id, Down::Kill, lasts);
+                    world.take_down(id, Down::Kill);
                 }
             });
         });

@@ -79,12 +79,20 @@ pub fn reuse_fault(from: &str, to: &str) -> Fault {
 
 pub(crate) fn strike(fault: &Fault, trouble: Trouble) -> Result<bool, String> {
     let asking = fault.targets()?.into_iter().map(Node::id).collect();
-    act("net::dns", |kernel| kernel.dns.cases.push(Case { trouble, asking, fault: fault.id }));
-    Ok(true)
+    act("net::dns", |kernel| {
+        let changes = !matches!(trouble, Trouble::Stale) || !kernel.dns.previous.is_empty();
+        kernel.dns.cases.push(Case { trouble, asking, fault: fault.id });
+        Ok(changes)
+    })
 }
 
 pub(crate) fn relent(fault: &Fault) -> Result<bool, String> {
-    act("net::dns", |kernel| kernel.dns.cases.retain(|case| case.fault != fault.id));
+    act("net::dns", |kernel| {
+        // Of one that comes again before it is over, this ends one strike.
+        if let Some(place) = kernel.dns.cases.iter().position(|case| case.fault == fault.id) {
+            kernel.dns.cases.remove(place);
+        }
+    });
     Ok(true)
 }
 

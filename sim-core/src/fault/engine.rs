@@ -382,7 +382,7 @@ impl World {
         match (kind.strike)(&fault) {
             Err(message) => return self.fail(Failure::new(Outcome::Panicked, message)),
             Ok(true) => self.count_firing(place, &fault),
-            Ok(false) => self.emit("fault.idle", &[place as u64], || format!("{fault}: nothing to change")),
+            Ok(false) => self.emit("fault.idle", &[place as u64], || format!("{fault}: nothing changed")),
         }
         if let Some(Span(lasting)) = fault.lasting.filter(|_| kind.relent.is_some()) {
             self.end_after(nanos(lasting), fault);
@@ -429,6 +429,11 @@ impl World {
             other => other.clone(),
         };
         faults.struck.push(Fault { when, id: FaultId::default(), ..fault.clone() });
+    }
+
+    /// Counts a fault as fired that took effect some time after it struck.
+    pub(crate) fn count_late(&self, fault: &Fault) {
+        self.count_firing(fault.id.0 as usize, fault);
     }
 
     pub(crate) fn observe(&self, fault: FaultId) {

@@ -110,20 +110,26 @@ pub(crate) const KINDS: &[FaultKind] = &[
             true
         })
     })
-    .relent(|f| undo(f, World::speed_up))
+    .relent(|f| undo(f, World::ease))
     .sample(|draws, among| {
         let cost = Duration::from_micros(draws.range(10..5_000));
         slow_cpu(&one(draws, among), cost).lasting(away(draws))
     }),
-    FaultKind::new("node.out_of_memory", |f| on_node(f, |world, id| world.exhaust(id, f)))
-        .relent(come_up)
-        .kills()
-        .sample(|draws, among| out_of_memory(&one(draws, among)).lasting(away(draws))),
+    FaultKind::new("node.out_of_memory", |f| {
+        on_node(f, |world, id| {
+            world.exhaust(id, f);
+            // It fires when the process dies.
+            false
+        })
+    })
+    .relent(|f| undo(f, World::recover))
+    .kills()
+    .sample(|draws, among| out_of_memory(&one(draws, among)).lasting(away(draws))),
     FaultKind::new("node.stop", |f| {
         let grace = f.span("grace")?;
         on_node(f, |world, id| world.ask_to_stop(id, grace, Some(f)))
     })
-    .relent(come_up)
+    .relent(|f| undo(f, World::end_stop))
     .kills()
     .sample(|draws, among| stop(&one(draws, among), span(draws, SECOND)).lasting(away(draws))),
     FaultKind::new("node.upgrade", |f| {
@@ -159,9 +165,10 @@ pub(crate) const KINDS: &[FaultKind] = &[
     ),
     FaultKind::new("clock.drift", |f| {
         let ppm = i32::try_from(f.integer("ppm")?).map_err(|error| format!("fault {}: ppm: {error}", f.kind))?;
-        on_clock(f, |clock| clock.drift_ppm(ppm))
+        on_clock(f, |clock| clock.drift_ppm(ppm))?;
+        Ok(ppm != 0)
     })
-    .relent(|f| on_clock(f, |clock| clock.drift_ppm(0)))
+    .relent(|f| right_clock(f, |clock| clock.drift_ppm(0)))
     .sample(|draws, among| {
         let ppm = draws.below(20_001) as i32 - 10_000;
         clock_drift(&one(draws, among), ppm).lasting(away(draws))
@@ -170,7 +177,7 @@ pub(crate) const KINDS: &[FaultKind] = &[
         let (amplitude, period) = (f.span("amplitude")?, period(f)?);
         on_clock(f, |clock| clock.sine(amplitude, period))
     })
-    .relent(|f| on_clock(f, Clock::steady))
+    .relent(|f| right_clock(f, Clock::steady))
     .sample(|draws, among| {
         let (amplitude, period) = (span(draws, SECOND), span(draws, SECOND));
         clock_sine(&one(draws, among), amplitude, period * 10 + SECOND.start).lasting(away(draws))
@@ -179,14 +186,19 @@ pub(crate) const KINDS: &[FaultKind] = &[
         let (ahead, period) = (f.span("ahead")?, period(f)?);
         on_clock(f, |clock| clock.strobe(ahead, period))
     })
-    .relent(|f| on_clock(f, Clock::steady))
+    .relent(|f| right_clock(f, Clock::steady))
     .sample(|draws, among| {
         // Jepsen's strobes: four milliseconds to four minutes, each for a millisecond to a second.
         let (ahead, period) = (4 << draws.below(16), 1 << draws.below(11));
         let (ahead, period) = (Duration::from_millis(ahead), Duration::from_millis(period));
         clock_strobe(&one(draws, among), ahead, period).lasting(away(draws))
     }),
-    FaultKind::new("clock.reset", |f| on_clock(f, Clock::reset)).sample(|draws, among| clock_reset(&one(draws, among))),
+    FaultKind::new("clock.reset", |f| {
+        let wrong = f.only_target()?.clock().is_wrong();
+        on_clock(f, Clock::reset)?;
+        Ok(wrong)
+    })
+    .sample(|draws, among| clock_reset(&one(draws, among))),
 ];
 
 const RIGHT_PPM: i64 = 1_000_000;
@@ -224,6 +236,11 @@ fn on_clock(fault: &Fault, act: impl Fn(Clock)) -> Result<bool, String> {
     let clock = fault.only_target()?.clock();
     act(clock);
     clock.watch(fault.id);
+    Ok(true)
+}
+
+fn right_clock(fault: &Fault, act: impl Fn(Clock)) -> Result<bool, String> {
+    act(fault.only_target()?.clock());
     Ok(true)
 }
 
