@@ -45,7 +45,7 @@ async fn one_that_ignores_a_long_grace_is_restarted_when_the_fault_is_over() {
 #[sim::test(seeds = 1)]
 async fn a_process_that_did_not_notice_that_memory_ran_out_lives() {
     let lives = lives("x", false, 1000);
-    faults().at(100.ms(), sim::out_of_memory("x").lasting(100.ms()));
+    faults().at(100.ms(), sim::out_of_memory("x").lasting(100.ms()).may_miss());
     sleep(10.secs()).await;
     assert!(node("x").is_up(), "{}", lives.get());
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use sim::net::LinkOptions;
 use sim::prelude::*;
 use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
@@ -47,10 +48,8 @@ async fn watch(changes: Arc<AtomicU32>) -> Result<(), Failure> {
 }
 
 fn wan() {
-    let mut link = sim::net::LinkOptions::default();
-    link.latency = (40.ms()..80.ms()).into();
-    link.loss_probability = Ratio::new(1, 50);
-    sim::net::set_link_options(None, link);
+    let link = LinkOptions { latency: (40.ms()..80.ms()).into(), ..LinkOptions::default() };
+    sim::net::set_link_options(None, link.loss(Ratio::new(1, 50)));
 }
 
 #[sim::test(seeds = 20)]
