@@ -75,18 +75,18 @@ pub fn journal_eio() -> Fault {
     Fault::new(JOURNAL_EIO, &[])
 }
 
-/// The operation fails with EIO and has no effect. Place it with [`read`], [`write`], [`open`] or [`rename`].
+/// The operation fails with EIO and has no effect. Place it with [`read`], [`write()`], [`open`] or [`rename`].
 pub fn io_error() -> Fault {
     Fault::new(IO_ERROR, &[])
 }
 
-/// The operation finds no space: ENOSPC, and no effect. Place it with [`write`], [`open`], [`rename`], or with [`fsync`],
+/// The operation finds no space: ENOSPC, and no effect. Place it with [`write()`], [`open`], [`rename`], or with [`fsync`],
 /// where it is late news of a write that was taken before.
 pub fn no_space() -> Fault {
     Fault::new(NO_SPACE, &[])
 }
 
-/// The operation does a part of what it was asked for, one byte at the least. Place it with [`read`] or [`write`].
+/// The operation does a part of what it was asked for, one byte at the least. Place it with [`read`] or [`write()`].
 pub fn short() -> Fault {
     Fault::new(SHORT, &[])
 }

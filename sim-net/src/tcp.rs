@@ -96,6 +96,8 @@ pub(crate) struct Socket {
     wire: VecDeque<Segment>,
     /// So many times the wire will be looked at.
     wire_looks: u32,
+    /// The first of these times; what was looked at last is not counted.
+    next_look: u64,
     /// Small writes that wait for what is on the wire.
     small: Vec<u8>,
     nodelay: bool,
@@ -166,6 +168,7 @@ impl Socket {
             writer: None,
             wire: VecDeque::new(),
             wire_looks: 0,
+            next_look: u64::MAX,
             small: Vec::new(),
             nodelay: false,
             zero_linger: false,

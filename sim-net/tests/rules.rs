@@ -135,8 +135,9 @@ fn second_message(verdict: Verdict) -> Vec<u8> {
         });
         let mut stream = TcpStream::connect("server:7").await.unwrap();
         for piece in [&b"\x01a\x02b"[..], b"b\x01", b"c"] {
-            stream.write_all(piece).await.unwrap();
-            sleep(1.ms()).await;
+            // A reset is told here.
+            let _ = stream.write_all(piece).await;
+            sleep(20.ms()).await;
         }
         let _ = timeout(1.secs(), stream.shutdown()).await;
         sleep(1.secs()).await;
@@ -172,6 +173,7 @@ fn what_was_recorded_is_sent_again_to_the_next_life_of_its_receiver() {
         assert!(!replay(&packets[1]), "no connection leads there any more");
         let mut again = TcpStream::connect("server:7").await.unwrap();
         again.write_all(&[1]).await.unwrap();
+        sleep(50.ms()).await;
         assert!(replay(&packets[1]));
         sleep(100.ms()).await;
         let mut all = heard.borrow().clone();

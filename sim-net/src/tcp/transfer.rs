@@ -51,9 +51,17 @@ impl Kernel {
             arrives = arrives.max(last.arrives);
         }
         socket.wire.push_back(Segment { arrives, payload });
-        if socket.wire_looks == 0 {
-            socket.wire_looks = 1;
-            self.at(arrives, Due::Segment(end.number()));
+        self.look_at(end, arrives);
+    }
+
+    /// Looks at the wire of an end at a time, unless it will be looked at before.
+    #[inline]
+    fn look_at(&mut self, end: End, when: u64) {
+        let socket = self.connections.socket(end);
+        if when < socket.next_look {
+            socket.next_look = when;
+            socket.wire_looks += 1;
+            self.at(when, Due::Segment(end.number()));
         }
     }
 
@@ -87,6 +95,7 @@ impl Kernel {
         // Until here the connection counted as busy, so that nothing above freed it.
         let socket = self.connections.socket(end);
         socket.wire_looks -= 1;
+        socket.next_look = u64::MAX;
         if stalled {
             return self.stalls(end);
         }
@@ -140,16 +149,12 @@ impl Kernel {
         }
         socket.stall = None;
         socket.wire.iter_mut().for_each(|segment| segment.arrives = now);
-        socket.wire_looks += 1;
-        self.at(now, Due::Segment(end.number()));
+        self.look_at(end, now);
     }
 
     fn schedule_wire(&mut self, end: End) {
-        let socket = self.connections.socket(end);
-        if let Some(segment) = socket.wire.front().filter(|_| socket.wire_looks == 0) {
-            socket.wire_looks = 1;
-            let arrives = segment.arrives;
-            self.at(arrives, Due::Segment(end.number()));
+        if let Some(arrives) = self.connections.socket(end).wire.front().map(|segment| segment.arrives) {
+            self.look_at(end, arrives);
         }
     }
 
@@ -540,7 +545,7 @@ impl Kernel {
             let (mine, theirs) = (&connection.sockets[*side], &connection.sockets[1 - side]);
             let port =
                 if *side == 0 { theirs.address.port() == to.port() } else { mine.address.port() == source.port() };
-            let open = !mine.broken && !mine.sent_fin && !mine.forgotten;
+            let open = !mine.broken && !mine.sent_fin && !mine.forgotten && !theirs.is_gone();
             port && open && (mine.process.node, theirs.process.node) == ends
         });
         let youngest = found.max_by_key(|(.., connection)| connection.serial);
