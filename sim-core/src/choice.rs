@@ -216,7 +216,7 @@ impl Draws {
 }
 
 /// Nanoseconds of a duration, at most `u64::MAX` (584 years).
-pub(crate) fn nanos(duration: Duration) -> u64 {
+pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

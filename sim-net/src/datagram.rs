@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use sim_core::choice::nanos;
 use sim_core::device::{self, Process, emit};
 use sim_core::event::EventKind;
 use sim_core::hash::hash_message;
@@ -202,7 +203,7 @@ impl Kernel {
             Verdict::Duplicate => (Duration::ZERO, 2, false),
             Verdict::Corrupt => (Duration::ZERO, 1, true),
         };
-        let late = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+        let late = nanos(late);
         let copies = copies + usize::from(copies > 0 && self.links.get(link).duplicates());
         if self.capture.is_some() {
             self.capture_datagram(from, to, bytes);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use sim_core::choice::{Draws, Stream};
+use sim_core::choice::{Draws, Stream, nanos};
 use sim_core::device;
 use sim_core::fault::{FaultId, observed};
 use sim_core::{Node, NodeId, Ratio, Spread};
@@ -289,7 +289,7 @@ impl Link {
     }
 
     fn set_options(&mut self, options: LinkOptions) {
-        self.skew = self.draws.below(u64::try_from(options.skew_max.as_nanos()).unwrap_or(u64::MAX));
+        self.skew = self.draws.below(nanos(options.skew_max));
         self.plain = options.is_plain();
         self.options = options;
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 
+use sim_core::choice::nanos;
 use sim_core::device::{self, Process};
 
 use crate::kernel::{Kernel, act, act_if_running, wait};
@@ -60,7 +61,7 @@ impl Connection {
         let verdict = packet.map_or(Verdict::Pass, |packet| rule::judge(&packet));
         let (late, lost) = match verdict {
             Verdict::Pass | Verdict::Duplicate => (0, false),
-            Verdict::Delay(by) => (u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), false),
+            Verdict::Delay(by) => (nanos(by), false),
             Verdict::Drop | Verdict::Corrupt => (0, true),
             Verdict::Reset => return Err(io::ErrorKind::ConnectionRefused.into()),
         };

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use sim_core::device;
+use sim_core::{choice, device};
 
 use super::{End, Handle};
 use crate::kernel::{Due, Kernel};
@@ -42,7 +42,7 @@ pub(crate) struct Watch {
 }
 
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
+    choice::nanos(duration).max(1)
 }
 
 impl Kernel {

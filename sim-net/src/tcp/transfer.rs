@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use sim_core::NodeId;
+use sim_core::choice::nanos;
 use sim_core::device::{self, emit};
 use sim_core::event::EventKind;
 use sim_core::hash::hash_message;
@@ -583,7 +584,7 @@ impl Kernel {
 }
 
 fn late(by: Duration) -> u64 {
-    u64::try_from(by.as_nanos()).unwrap_or(u64::MAX).max(1)
+    nanos(by).max(1)
 }
 
 impl Payload {
