@@ -35,5 +35,5 @@ pub use kinds::{
 };
 pub use plan::{Fault, FaultId, Plan, PlanError, Selector, When};
 pub use rhythm::{Rhythm, swizzle};
-pub use swarm::{Budget, Swarm};
+pub use swarm::{Budget, Swarm, away, one};
 pub use target::role;

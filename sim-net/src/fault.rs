@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sim_core::choice::{Draws, Stream};
-use sim_core::fault::{Fault, FaultId, FaultKind};
+use sim_core::fault::{Fault, FaultId, FaultKind, away, one};
 use sim_core::{Node, NodeId};
 
 use crate::condition::{ConditionId, Mode};
@@ -93,19 +93,11 @@ pub fn links_fault(node: &str, mode: Mode) -> Fault {
     Fault::new("net.link", &[node]).arg("mode", serde_json::to_value(mode).unwrap_or(Value::Null))
 }
 
-fn one(draws: &mut Draws, among: &[String]) -> String {
-    among[draws.below(among.len() as u64) as usize].clone()
-}
-
 /// Two of them, which are the same where there is only one.
 fn two(draws: &mut Draws, among: &[String]) -> (String, String) {
     let first = draws.below(among.len() as u64) as usize;
     let second = draws.below(among.len() as u64 - u64::from(among.len() > 1)) as usize;
     (among[first].clone(), among[(first + 1 + second) % among.len()].clone())
-}
-
-fn away(draws: &mut Draws) -> std::time::Duration {
-    std::time::Duration::from_millis(50 + draws.exponential(3_000))
 }
 
 fn mode(fault: &Fault) -> Result<Mode, String> {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::engine::{FaultKind, observed};
 use super::plan::Fault;
-use super::swarm::span;
-use crate::choice::Draws;
+use super::swarm::{away, one, span};
 use crate::clock::Clock;
 use crate::device::Down;
 use crate::node::NodeId;
@@ -204,15 +203,6 @@ pub(crate) const KINDS: &[FaultKind] = &[
 const RIGHT_PPM: i64 = 1_000_000;
 
 const SECOND: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(1);
-
-fn one(draws: &mut Draws, among: &[String]) -> String {
-    among[draws.below(among.len() as u64) as usize].clone()
-}
-
-/// How long faults of a swarm last.
-fn away(draws: &mut Draws) -> Duration {
-    Duration::from_millis(50 + draws.exponential(3_000))
-}
 
 fn undo(fault: &Fault, act: fn(&World, NodeId)) -> Result<bool, String> {
     on_node(fault, |world, id| {

@@ -119,3 +119,16 @@ impl Budget {
 pub(super) fn span(draws: &mut Draws, range: Range<Duration>) -> Duration {
     Duration::from_millis(draws.range(nanos(range.start) / 1_000_000..nanos(range.end) / 1_000_000))
 }
+
+/// One of the names, for a [`Sample`](super::Sample).
+///
+/// # Panics
+/// When there is none.
+pub fn one(draws: &mut Draws, among: &[String]) -> String {
+    among[draws.below(among.len() as u64) as usize].clone()
+}
+
+/// How long a fault of a swarm lasts: 50 milliseconds at the least, three seconds more on average.
+pub fn away(draws: &mut Draws) -> Duration {
+    Duration::from_millis(50 + draws.exponential(3_000))
+}
