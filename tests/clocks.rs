@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use sim::prelude::*;
 use sim::time::{Instant, elapsed, sleep, wall_clock};
-use sim::{Clock, clock_strobe};
+use sim::{Clock, clock_drift, clock_rate, clock_strobe};
 
 /// How far the wall clock of the current node is from the true time, in milliseconds.
 fn off() -> i64 {
@@ -128,6 +128,32 @@ fn timers_follow_the_monotonic_clock_of_their_node_and_no_wall_clock() {
         let [fast, back, right] = ends;
         assert_eq!(fast.await.unwrap(), 5.secs());
         assert_eq!((back.await.unwrap(), right.await.unwrap()), (10.secs(), 10.secs()));
+    });
+    assert!(report.passed(), "{}", report.message);
+}
+
+#[test]
+fn faults_of_a_clock_add_up_and_each_ends_its_own() {
+    let report = sim::simulation(2).run(|| async {
+        faults()
+            .at(1.secs(), clock_drift("n", 100_000).lasting(6.secs()))
+            .at(2.secs(), clock_drift("n", 50_000).lasting(2.secs()))
+            .at(8.secs(), clock_rate("n", 2_000_000).lasting(2.secs()))
+            .at(9.secs(), clock_rate("n", 500_000).lasting(2.secs()));
+        let offsets = node("n").spawn(async {
+            let mut offsets = Vec::new();
+            for _ in 0..8 {
+                offsets.push(off());
+                sleep(1.secs()).await;
+            }
+            offsets
+        });
+        assert_eq!(offsets.await.unwrap(), [0, 0, 100, 250, 400, 500, 600, 700]);
+        let clock = node("n").spawn(async { Instant::now() }).await.unwrap();
+        sleep(4.secs()).await;
+        // Twice as fast for a second; half as fast for two, whatever of the first is left; right for the last.
+        let shown = node("n").spawn(async move { clock.elapsed() }).await.unwrap();
+        assert_eq!(shown, 4.secs());
     });
     assert!(report.passed(), "{}", report.message);
 }

@@ -232,7 +232,36 @@ fn a_budget_makes_reboots_of_kills_that_would_leave_no_quorum_and_says_so() {
     });
     assert!(report.passed(), "{}", report.message);
     assert_eq!(report.faults.iter().map(|fault| fault.downgraded).collect::<Vec<_>>(), [0, 1, 1]);
-    assert!(report.faults[1].to_string().contains("made a reboot"), "{}", report.faults[1]);
+    assert!(report.faults[1].to_string().contains("downgraded 1 times"), "{}", report.faults[1]);
+}
+
+async fn answers(from: &str, to: &'static str) -> bool {
+    let asked = async move { exchange(&mut TcpStream::connect((to, 7)).await?).await };
+    let answer = node(from).spawn(timeout(1.secs(), asked)).await.unwrap();
+    answer.is_ok_and(|answer| answer.is_ok())
+}
+
+#[test]
+fn a_budget_that_keeps_a_quorum_together_undoes_the_cut_that_would_leave_none() {
+    let report = sim::simulation(1).run(|| async {
+        for name in ["a", "b", "c"] {
+            node(name).start(|| serve(b"1"));
+        }
+        faults()
+            .budget(Budget::majority(&["?"]).connected())
+            .at(1.secs(), isolate_fault("a").lasting(10.secs()))
+            .at(2.secs(), link_fault("b", "c", Mode::Jam).lasting(4.secs()))
+            .at(3.secs(), crash("b"))
+            .at(12.secs(), link_fault("b", "c", Mode::Jam).lasting(1.secs()));
+        sleep(4.secs()).await;
+        assert!(node("b").is_up(), "a reboot was made of its crash");
+        sleep(1.secs()).await;
+        assert!(answers("b", "c").await, "the jam was undone");
+        assert!(!answers("b", "a").await, "the first cut is on");
+        sleep(10.secs()).await;
+    });
+    assert!(report.passed(), "{}", report.message);
+    assert_eq!(report.faults.iter().map(|fault| fault.downgraded).collect::<Vec<_>>(), [0, 1, 1, 0]);
 }
 
 #[test]

@@ -80,12 +80,14 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
+    #[inline]
     fn push(&mut self, at: u64, what: What) -> u64 {
         self.sequence += 1;
         self.heap.push(Entry { at, sequence: self.sequence, what });
         self.sequence
     }
 
+    #[inline]
     pub(crate) fn add_device(&mut self, at: u64, device: u32, token: u32) {
         self.push(at, What::Device { device, token });
     }

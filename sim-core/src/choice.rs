@@ -148,18 +148,17 @@ impl Draws {
     #[inline]
     fn uniform(&mut self, bound: u64) -> u64 {
         if let Ok(bound) = u32::try_from(bound) {
-            let threshold = bound.wrapping_neg() % bound;
             loop {
                 let product = u64::from(self.rng.next_u32()) * u64::from(bound);
-                if product as u32 >= threshold {
+                // The division is rarely needed.
+                if product as u32 >= bound || product as u32 >= bound.wrapping_neg() % bound {
                     return product >> 32;
                 }
             }
         }
-        let threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.rng.next_u64()) * u128::from(bound);
-            if product as u64 >= threshold {
+            if product as u64 >= bound || product as u64 >= bound.wrapping_neg() % bound {
                 return (product >> 64) as u64;
             }
         }
@@ -216,8 +215,9 @@ impl Draws {
 }
 
 /// Nanoseconds of a duration, at most `u64::MAX` (584 years).
+#[inline]
 pub fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 #[cfg(test)]

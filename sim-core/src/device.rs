@@ -47,6 +47,12 @@ pub trait Device: 'static {
         let _ = (node, copy);
     }
 
+    /// Whether a fault keeps what `from` sends from `to`.
+    fn severs(&self, from: NodeId, to: NodeId) -> bool {
+        let _ = (from, to);
+        false
+    }
+
     /// The faults of these nodes, or of all, are over, and so are those between them.
     fn heal(&self, nodes: Option<&[NodeId]>) {
         let _ = nodes;
@@ -84,6 +90,7 @@ struct Installed {
 pub(crate) struct Devices(Vec<Installed>);
 
 impl Devices {
+    #[inline]
     pub(crate) fn get(&self, id: u32) -> Rc<dyn Device> {
         self.0[id as usize].device.clone()
     }
@@ -92,6 +99,7 @@ impl Devices {
         self.0.iter().map(|installed| installed.device.clone()).collect()
     }
 
+    #[inline]
     fn find<D: Device>(&self) -> Option<(Rc<D>, DeviceId)> {
         let place = self.0.iter().position(|installed| installed.kind == TypeId::of::<D>())?;
         let device = self.0[place].any.clone().downcast().ok()?;

@@ -1,4 +1,6 @@
-//! The one hash of the simulator: equal on every platform, in every process.
+//! The hashes of the simulator: equal on every platform, in every process.
+
+use twox_hash::XxHash3_64;
 
 /// Mixes `value` into `state` by a folded 64 x 64 to 128 bit multiplication.
 #[inline]
@@ -23,19 +25,8 @@ pub const fn hash_bytes(bytes: &[u8]) -> u64 {
     fold(hash, bytes.len() as u64)
 }
 
-/// The hash of the bytes of a message: a multiplication for sixteen bytes (after Wang Yi's wyhash).
+/// The hash of the bytes of a message, as fast as they can be copied (XXH3, as its specification has it).
+#[inline]
 pub fn hash_message(bytes: &[u8]) -> u64 {
-    const SALT: [u64; 2] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
-    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-    let blocks = bytes.chunks_exact(64);
-    let rest = blocks.remainder();
-    // Four lanes that do not wait for each other.
-    let mut lanes = [bytes.len() as u64, 1, 2, 3];
-    for block in blocks {
-        for (lane, part) in lanes.iter_mut().zip(block.chunks_exact(16)) {
-            let product = u128::from(word(part) ^ SALT[0]) * u128::from(word(&part[8..]) ^ *lane ^ SALT[1]);
-            *lane = (product >> 64) as u64 ^ product as u64;
-        }
-    }
-    lanes.into_iter().fold(hash_bytes(rest), fold)
+    XxHash3_64::oneshot(bytes)
 }

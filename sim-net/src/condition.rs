@@ -61,6 +61,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Whether something does not get through: all but slowness.
+    pub(crate) fn severs(&self) -> bool {
+        [self.cut, self.jam, self.reset, self.refuse, self.blackhole].iter().any(Option::is_some)
+    }
+
     /// What a table of links shows.
     pub(crate) fn in_words(&self) -> String {
         let modes = [

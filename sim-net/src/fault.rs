@@ -60,7 +60,7 @@ pub const KINDS: &[FaultKind] = &[
     }),
 ];
 
-/// Conditions of faults that last, to be lifted when these are over.
+/// Conditions of faults, to be lifted when these are over.
 pub(crate) type Lasting = Vec<(Fault, ConditionId)>;
 
 /// Cuts the links between two nodes, both ways; with [`lasting`](Fault::lasting), heals them after that time.
@@ -164,9 +164,7 @@ fn lay(fault: &Fault, grudge: Grudge, mode: Mode) -> Result<bool, String> {
     }
     act("net::partition", |kernel| {
         let id = kernel.links.conditions.lay(grudge, mode, fault.id);
-        if fault.lasting.is_some() {
-            kernel.lasting.push((fault.clone(), id));
-        }
+        kernel.lasting.push((fault.clone(), id));
     });
     Ok(true)
 }

@@ -122,7 +122,7 @@ pub(crate) struct Kernel {
     pub(crate) connections: Connections,
     pub(crate) datagram_sockets: Slab<DatagramSocket>,
     pub(crate) datagrams: Slab<Datagram>,
-    /// Conditions of faults that last.
+    /// Conditions of faults.
     pub(crate) lasting: Lasting,
     pub(crate) shapes: Option<Box<Draws>>,
     pub(crate) addresses: Addresses,
@@ -317,6 +317,10 @@ impl Device for Net {
 
     fn node_copied(&self, node: NodeId, copy: NodeId) {
         self.act(|kernel| kernel.name_moves(node, copy));
+    }
+
+    fn severs(&self, from: NodeId, to: NodeId) -> bool {
+        self.act(|kernel| kernel.links.conditions.on(from, to).severs())
     }
 
     fn heal(&self, nodes: Option<&[NodeId]>) {

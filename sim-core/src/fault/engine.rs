@@ -75,7 +75,7 @@ pub struct FaultReport {
     /// How often a program met it: an operation that went another way because of it.
     #[serde(default)]
     pub observed: u64,
-    /// How often a [`Budget`] made a reboot of it.
+    /// How often a [`Budget`] made less of it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub downgraded: u64,
     /// Whether it was allowed to miss.
@@ -98,7 +98,7 @@ impl fmt::Display for FaultReport {
             write!(f, " and {} times more", self.fired_ns.len() - TIMES_SHOWN)?;
         }
         if self.downgraded > 0 {
-            write!(f, " (made a reboot {} times, to keep enough nodes up)", self.downgraded)?;
+            write!(f, " (downgraded {} times, to keep a quorum)", self.downgraded)?;
         }
         Ok(())
     }
@@ -174,9 +174,10 @@ impl Faults {
         Plan { faults: self.struck.clone() }
     }
 
-    /// The first fault that was asked for and never fired.
+    /// The first fault that was asked for and never fired, and not for the sake of a budget.
     pub(crate) fn missed(&self) -> Option<&Fault> {
-        self.armed.iter().find(|armed| armed.fired_ns.is_empty() && !armed.fault.may_miss).map(|armed| &armed.fault)
+        let missed = |armed: &&Armed| armed.fired_ns.is_empty() && armed.downgraded == 0 && !armed.fault.may_miss;
+        self.armed.iter().find(missed).map(|armed| &armed.fault)
     }
 
     /// Counts an operation and says which armed faults it sets off.
@@ -368,8 +369,7 @@ impl World {
         };
         let mut kind = self.faults.borrow().kind(&fault.kind);
         if kind.is_some_and(|kind| kind.kills) && self.over_budget(&fault) {
-            self.emit("fault.downgraded", &[place as u64], || format!("{fault}: to a reboot"));
-            self.faults.borrow_mut().armed[place].downgraded += 1;
+            self.downgrade(place, &fault, "a reboot");
             fault = Fault { kind: "node.crash".into(), lasting: Some(Span(Duration::ZERO)), ..fault };
             fault.args.clear();
             kind = self.faults.borrow().kind(&fault.kind);
@@ -379,8 +379,13 @@ impl World {
         if self.is_muted(kind.name) {
             return self.count_firing(place, &fault);
         }
+        let held = self.budgets_hold();
         match (kind.strike)(&fault) {
             Err(message) => return self.fail(Failure::new(Outcome::Panicked, message)),
+            Ok(true) if held && !kind.kills && kind.relent.is_some() && !self.budgets_hold() => {
+                self.downgrade(place, &fault, "nothing");
+                return self.relent(&fault);
+            }
             Ok(true) => self.count_firing(place, &fault),
             Ok(false) => self.emit("fault.idle", &[place as u64], || format!("{fault}: nothing changed")),
         }
@@ -393,8 +398,17 @@ impl World {
         self.faults.borrow().muted.iter().any(|muted| muted == kind)
     }
 
+    fn downgrade(&self, place: usize, fault: &Fault, to: &str) {
+        self.emit("fault.downgraded", &[place as u64], || format!("{fault}: to {to}"));
+        self.faults.borrow_mut().armed[place].downgraded += 1;
+    }
+
     fn over_budget(&self, fault: &Fault) -> bool {
         self.faults.borrow().budgets.iter().any(|budget| budget.forbids(self, fault))
+    }
+
+    fn budgets_hold(&self) -> bool {
+        self.faults.borrow().budgets.iter().all(|budget| budget.holds(self))
     }
 
     fn end_after(&self, after: u64, fault: Fault) {

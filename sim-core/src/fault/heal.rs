@@ -69,9 +69,8 @@ impl World {
     fn repair(&self, id: NodeId) {
         self.speed_up(id);
         self.thaw(id);
-        if let Some(node) = Node::from_id(id).filter(|_| self.nodes.borrow()[id].clock.is_wrong()) {
-            node.clock().reset();
-            node.clock().rate_ppm(1_000_000);
+        if let Some(node) = Node::from_id(id) {
+            node.clock().repair();
         }
         if self.nodes.borrow()[id].status == Status::Down {
             self.bring_up(id);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::engine::{FaultKind, observed};
-use super::plan::Fault;
+use super::plan::{Fault, FaultId};
 use super::swarm::{away, one, span};
 use crate::clock::Clock;
 use crate::device::Down;
@@ -156,7 +156,7 @@ pub(crate) const KINDS: &[FaultKind] = &[
         let size = (11_000_000_i64 << draws.below(15)) + draws.below(11_000_000) as i64;
         clock_step(&one(draws, among), if draws.below(2) == 0 { size } else { -size })
     }),
-    FaultKind::new("clock.rate", |f| run_at(f, f.integer("ppm")?)).relent(|f| run_at(f, RIGHT_PPM)).sample(
+    FaultKind::new("clock.rate", |f| run_at(f, f.integer("ppm")?)).relent(|f| right_clock(f, Clock::end_rate)).sample(
         |draws, among| {
             let ppm = 900_000 + draws.below(200_001) as u32;
             clock_rate(&one(draws, among), ppm).lasting(away(draws))
@@ -164,28 +164,28 @@ pub(crate) const KINDS: &[FaultKind] = &[
     ),
     FaultKind::new("clock.drift", |f| {
         let ppm = i32::try_from(f.integer("ppm")?).map_err(|error| format!("fault {}: ppm: {error}", f.kind))?;
-        on_clock(f, |clock| clock.drift_ppm(ppm))?;
+        on_clock(f, |clock| clock.drift(ppm, f.id))?;
         Ok(ppm != 0)
     })
-    .relent(|f| right_clock(f, |clock| clock.drift_ppm(0)))
+    .relent(|f| right_clock(f, Clock::end_drift))
     .sample(|draws, among| {
         let ppm = draws.below(20_001) as i32 - 10_000;
         clock_drift(&one(draws, among), ppm).lasting(away(draws))
     }),
     FaultKind::new("clock.sine", |f| {
         let (amplitude, period) = (f.span("amplitude")?, period(f)?);
-        on_clock(f, |clock| clock.sine(amplitude, period))
+        on_clock(f, |clock| clock.swing(amplitude, period, f.id))
     })
-    .relent(|f| right_clock(f, Clock::steady))
+    .relent(|f| right_clock(f, Clock::end_wobble))
     .sample(|draws, among| {
         let (amplitude, period) = (span(draws, SECOND), span(draws, SECOND));
         clock_sine(&one(draws, among), amplitude, period * 10 + SECOND.start).lasting(away(draws))
     }),
     FaultKind::new("clock.strobe", |f| {
         let (ahead, period) = (f.span("ahead")?, period(f)?);
-        on_clock(f, |clock| clock.strobe(ahead, period))
+        on_clock(f, |clock| clock.jump(ahead, period, f.id))
     })
-    .relent(|f| right_clock(f, Clock::steady))
+    .relent(|f| right_clock(f, Clock::end_wobble))
     .sample(|draws, among| {
         // Jepsen's strobes: four milliseconds to four minutes, each for a millisecond to a second.
         let (ahead, period) = (4 << draws.below(16), 1 << draws.below(11));
@@ -199,8 +199,6 @@ pub(crate) const KINDS: &[FaultKind] = &[
     })
     .sample(|draws, among| clock_reset(&one(draws, among))),
 ];
-
-const RIGHT_PPM: i64 = 1_000_000;
 
 const SECOND: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(1);
 
@@ -229,8 +227,8 @@ fn on_clock(fault: &Fault, act: impl Fn(Clock)) -> Result<bool, String> {
     Ok(true)
 }
 
-fn right_clock(fault: &Fault, act: impl Fn(Clock)) -> Result<bool, String> {
-    act(fault.only_target()?.clock());
+fn right_clock(fault: &Fault, end: fn(Clock, FaultId)) -> Result<bool, String> {
+    end(fault.only_target()?.clock(), fault.id);
     Ok(true)
 }
 
@@ -250,7 +248,7 @@ fn run_at(fault: &Fault, ppm: i64) -> Result<bool, String> {
     let ppm = u32::try_from(ppm).ok().filter(|ppm| range.contains(ppm));
     let ppm = ppm.ok_or_else(|| format!("fault {}: a rate is 500,000 to 2,000,000 ppm", fault.kind))?;
     on_clock(fault, |clock| {
-        if clock.run_at(ppm) {
+        if clock.run_at(ppm, fault.id) {
             observed(fault.id);
         }
     })

@@ -10,6 +10,7 @@ use crate::choice::{Draws, Ratio, Stream, nanos};
 use crate::glob::matches;
 use crate::hash::hash_str;
 use crate::life::Status;
+use crate::node::NodeId;
 use crate::world::World;
 
 /// Faults of a random subset of all kinds, each at its own random rate: per seed some kinds are absent, so that what one
@@ -78,25 +79,32 @@ impl Swarm {
     }
 }
 
-/// Keeps enough nodes alive for the system to owe an answer: a kill that would leave too few is downgraded to a reboot,
-/// and the report says so (FoundationDB: `canKillProcesses`).
+/// Keeps enough nodes alive, and together, for the system to owe an answer (FoundationDB: `canKillProcesses`). A kill that
+/// would leave too few is downgraded to a reboot, a cut that would keep the rest apart to nothing, and the report says so.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Budget {
     /// Patterns for the nodes it is about.
     pub nodes: Vec<String>,
     /// How many of them stay up; a majority of them when absent.
     pub keep_up: Option<usize>,
+    /// Whether one of those that are up reaches as many of the others as make the number full, and they reach it.
+    pub connected: bool,
 }
 
 impl Budget {
     /// Keeps a majority of the nodes up that match one of the patterns.
     pub fn majority(nodes: &[&str]) -> Self {
-        Budget { nodes: nodes.iter().map(ToString::to_string).collect(), keep_up: None }
+        Budget { nodes: nodes.iter().map(ToString::to_string).collect(), keep_up: None, connected: false }
     }
 
-    /// Keeps so many of the nodes up that match one of the patterns.
+    /// Keeps so many of the nodes up that match one of the patterns; of one node, that it is never down for long.
     pub fn keep(keep_up: usize, nodes: &[&str]) -> Self {
         Budget { keep_up: Some(keep_up), ..Budget::majority(nodes) }
+    }
+
+    /// Keeps them together as well: whatever is cut, one of them could lead.
+    pub fn connected(self) -> Self {
+        Budget { connected: true, ..self }
     }
 
     fn covers(&self, name: &str) -> bool {
@@ -105,13 +113,35 @@ impl Budget {
 
     /// Whether this may not go down now.
     pub(super) fn forbids(&self, world: &World, fault: &Fault) -> bool {
-        let nodes = world.nodes.borrow();
-        let stays = |name: &str| !fault.target.iter().any(|target| target == name);
-        let members = || nodes.list.iter().filter(|node| self.covers(&node.name));
-        let up = members().filter(|node| matches!(node.status, Status::Up | Status::Paused));
-        let left = up.filter(|node| stays(&node.name)).count();
-        let keep = self.keep_up.unwrap_or_else(|| members().count() / 2 + 1);
-        fault.target.iter().any(|name| self.covers(name)) && left < keep
+        fault.target.iter().any(|name| self.covers(name)) && !self.holds_without(world, &fault.target)
+    }
+
+    /// Whether what is cut leaves enough together.
+    pub(super) fn holds(&self, world: &World) -> bool {
+        !self.connected || self.holds_without(world, &[])
+    }
+
+    fn holds_without(&self, world: &World, gone: &[String]) -> bool {
+        let (members, up) = {
+            let nodes = world.nodes.borrow();
+            let members = (1..nodes.list.len() as u32).map(NodeId).filter(|id| self.covers(&nodes[*id].name));
+            let members: Vec<NodeId> = members.collect();
+            let runs = |id: &NodeId| matches!(nodes[*id].status, Status::Up | Status::Paused);
+            let stays = |id: &NodeId| !gone.iter().any(|name| **name == *nodes[*id].name);
+            let up: Vec<NodeId> = members.iter().copied().filter(|id| runs(id) && stays(id)).collect();
+            (members.len(), up)
+        };
+        let keep = self.keep_up.unwrap_or(members / 2 + 1);
+        let joins = |a: NodeId, b: NodeId| a == b || !(world.severs(a, b) || world.severs(b, a));
+        let leads = |leader: NodeId| up.iter().filter(|other| joins(leader, **other)).count() >= keep;
+        up.len() >= keep && (!self.connected || keep == 0 || up.iter().any(|id| leads(*id)))
+    }
+}
+
+impl World {
+    fn severs(&self, from: NodeId, to: NodeId) -> bool {
+        let devices = self.devices.borrow().all();
+        devices.iter().any(|device| device.severs(from, to))
     }
 }
 

@@ -82,6 +82,7 @@ impl Kernel {
     }
 
     /// The end that a handle stands for, unless the process that holds it has died.
+    #[inline]
     pub(crate) fn end(&self, handle: Handle) -> io::Result<End> {
         let known =
             self.connections.slab.get(handle.end.connection as usize).is_some_and(|c| c.serial == handle.serial);

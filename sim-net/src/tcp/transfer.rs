@@ -323,6 +323,7 @@ impl Kernel {
     }
 
     /// Lets the window of the other end open by what was read here, once the news has travelled.
+    #[inline]
     fn acknowledge(&mut self, end: End, bytes: usize) {
         let link = self.connections.socket(end).link;
         let at = device::now().saturating_add(self.links.get(link).latency());
@@ -338,6 +339,7 @@ impl Kernel {
     }
 
     /// Takes in what has come back of the peer's reading, unless the way back is cut.
+    #[inline]
     fn hear_news(&mut self, end: End) {
         let news = self.connections.socket(end.peer()).link;
         if self.links.get(news).state().cut.is_none() {
@@ -375,6 +377,7 @@ impl Kernel {
     }
 
     /// How many bytes can be written now.
+    #[inline]
     pub(crate) fn poll_room(&mut self, end: End, waker: &Waker) -> Poll<io::Result<usize>> {
         let window = self.options.window;
         let socket = self.connections.socket(end);
@@ -400,6 +403,7 @@ impl Kernel {
     }
 
     /// Whether the peer on a Unix socket is gone, which is known at once.
+    #[inline]
     fn is_left_alone(&mut self, end: End) -> bool {
         let connection = self.connections.get(end.connection);
         connection.local && connection.sockets[1 - end.side].is_gone()
@@ -432,6 +436,7 @@ impl Kernel {
     }
 
     /// Sends bytes; small ones when earlier ones have arrived.
+    #[inline]
     pub(crate) fn transmit(&mut self, end: End, bytes: &[u8], late: u64) {
         let socket = self.connections.socket(end);
         let waits =
@@ -443,6 +448,7 @@ impl Kernel {
         self.transmit_now(end, bytes, late);
     }
 
+    #[inline]
     fn transmit_now(&mut self, end: End, bytes: &[u8], late: u64) {
         let mut data = self.buffers.pop().unwrap_or_default();
         data.clear();
