@@ -1,6 +1,6 @@
 //! The joint between the simulated clock and histories: what clients saw, stamped with simulated time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sim_check::online::Watch;
 use sim_check::{Checker, Operation, Verdict};
@@ -29,8 +29,8 @@ pub struct History<Op, Ret> {
     watches: Watches<Op, Ret>,
 }
 
-/// What is looked at after every event.
-type Watches<Op, Ret> = Arc<Mutex<Vec<Watch<Op, Ret>>>>;
+/// What is looked at after every end. Nothing, and no lock, until something is asked to watch.
+type Watches<Op, Ret> = Arc<OnceLock<Mutex<Vec<Watch<Op, Ret>>>>>;
 
 impl<Op, Ret> History<Op, Ret> {
     /// An empty history.
@@ -76,9 +76,12 @@ impl<Op: Clone, Ret: Clone> History<Op, Ret> {
     }
 }
 
-impl<Op: Clone, Ret: Clone> History<Op, Ret> {
-    /// Demands from now on, after every event, that the history is what `checker` allows: the run ends soon after the first
-    /// violation, while the system is still in the state that led to it.
+impl<Op: Clone + Send + 'static, Ret: Clone + Send + 'static> History<Op, Ret> {
+    /// Demands from now on that the history is what `checker` allows: the run ends at the first violation, while the system
+    /// is still in the state that led to it.
+    ///
+    /// [`linearizable`](sim_check::linearizable()) and [`folded`](sim_check::online::folded) checks judge every event as it
+    /// comes. Others judge the whole history whenever it has grown by an eighth, and end the run soon after.
     ///
     /// ```
     /// use sim::prelude::*;
@@ -93,13 +96,22 @@ impl<Op: Clone, Ret: Clone> History<Op, Ret> {
     /// assert_eq!(report.outcome, Outcome::Incorrect);
     /// ```
     pub fn watch(&self, checker: impl Checker<Op, Ret> + Send + 'static) {
-        self.lock().push(Watch::new(checker));
+        let watches = self.watches.get_or_init(Mutex::default);
+        watches.lock().unwrap_or_else(PoisonError::into_inner).push(Watch::new(checker));
     }
 }
 
-impl<Op, Ret> History<Op, Ret> {
-    fn lock(&self) -> MutexGuard<'_, Vec<Watch<Op, Ret>>> {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+impl<Op: Clone, Ret: Clone> History<Op, Ret> {
+    /// Ends the run if somebody who watches finds the history wrong.
+    #[track_caller]
+    fn look(&self) {
+        let Some(watches) = self.watches.get() else { return };
+        let mut watches = watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = watches.iter_mut().find_map(|watch| watch.look(&self.log));
+        drop(watches);
+        if let Some(evidence) = broken {
+            sim_core::fail(Outcome::Incorrect, evidence.sentence);
+        }
     }
 }
 
@@ -128,22 +140,21 @@ impl<Op: Clone, Ret: Clone> Call<Op, Ret> {
     #[track_caller]
     pub fn ok(self, ret: Ret) {
         self.call.ok_at(ret, now_ns());
-        let broken = self.history.lock().iter_mut().find_map(|watch| watch.look(&self.history.log));
-        if let Some(evidence) = broken {
-            sim_core::fail(Outcome::Incorrect, evidence.sentence);
-        }
+        self.history.look();
     }
 
     /// It certainly did not take effect.
     #[track_caller]
     pub fn fail(self) {
         self.call.fail_at(now_ns());
+        self.history.look();
     }
 
     /// Nobody knows whether it took effect: a timeout, a connection that broke.
     #[track_caller]
     pub fn info(self) {
         self.call.info_at(now_ns());
+        self.history.look();
     }
 }
 

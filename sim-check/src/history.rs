@@ -4,7 +4,8 @@
 //! stamps: two events at the same simulated instant still happened one after the other.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,14 @@ impl<Op, Ret> Operation<Op, Ret> {
         }
     }
 
+    /// When its client learned how it ended, or gave up.
+    pub fn ended(&self) -> Option<Moment> {
+        match &self.outcome {
+            Outcome::Ok { at, .. } | Outcome::Fail { at } | Outcome::Info { at } => Some(*at),
+            Outcome::Open => None,
+        }
+    }
+
     /// Whether the operation is known not to have happened.
     pub fn failed(&self) -> bool {
         matches!(self.outcome, Outcome::Fail { .. })
@@ -72,6 +81,9 @@ impl<Op, Ret> Operation<Op, Ret> {
 }
 
 /// A recorder of operations: a cheap handle that the tasks of a run share by cloning it.
+///
+/// Recording takes no lock: an event is a number from a counter and a place of its own that is written once. (Memory for
+/// more operations is asked for each time their number has doubled; threads that come to that at once wait for one another.)
 ///
 /// ```
 /// use sim_check::History;
@@ -85,71 +97,144 @@ impl<Op, Ret> Operation<Op, Ret> {
 /// assert_eq!(history.operations()[0].acknowledged().map(|(ret, _)| *ret), Some("balance 7"));
 /// ```
 pub struct History<Op, Ret> {
-    log: Arc<Mutex<Log<Op, Ret>>>,
+    log: Arc<Log<Op, Ret>>,
 }
 
+/// Entries in chunks, each twice as large as the one before, so that none ever moves.
 struct Log<Op, Ret> {
-    operations: Vec<Operation<Op, Ret>>,
-    events: u64,
+    /// How many operations were invoked and how many events there are, which are both counted in one step.
+    counts: AtomicU64,
+    chunks: [OnceLock<Chunk<Op, Ret>>; CHUNKS],
 }
+
+type Chunk<Op, Ret> = Box<[Entry<Op, Ret>]>;
+
+/// An operation: written when it is invoked, and when it ends.
+struct Entry<Op, Ret> {
+    invoked: OnceLock<Invoked<Op>>,
+    /// Nothing while its end may still be told.
+    outcome: OnceLock<Outcome<Ret>>,
+}
+
+struct Invoked<Op> {
+    process: u64,
+    op: Op,
+    at: Moment,
+}
+
+/// One more operation in [`Log::counts`]; an event is 1.
+const OPERATION: u64 = 1 << 32;
+/// The size of the first chunk, and how many chunks hold as many operations as can be counted.
+const FIRST: usize = 32;
+const CHUNKS: usize = 28;
 
 impl<Op, Ret> Log<Op, Ret> {
-    fn moment(&mut self, time: u64) -> Moment {
-        let index = self.events;
-        self.events += 1;
-        Moment { index, time }
+    fn new() -> Self {
+        Log { counts: AtomicU64::new(0), chunks: [const { OnceLock::new() }; CHUNKS] }
+    }
+
+    /// How many operations were invoked, and how many events there are.
+    fn counts(&self) -> (usize, u64) {
+        split(self.counts.load(Ordering::Acquire))
+    }
+
+    fn entry(&self, number: usize) -> &Entry<Op, Ret> {
+        let (chunk, place) = place(number);
+        &self.chunks[chunk].get_or_init(|| (0..FIRST << chunk).map(|_| Entry::default()).collect())[place]
+    }
+
+    fn invoke(&self, process: u64, op: Op, time: u64) -> usize {
+        let (number, index) = split(self.counts.fetch_add(OPERATION + 1, Ordering::AcqRel));
+        let invoked = Invoked { process, op, at: Moment { index, time } };
+        let first = self.entry(number).invoked.set(invoked).is_ok();
+        debug_assert!(first, "no two operations have a number");
+        number
+    }
+
+    fn end(&self, number: usize, time: u64, outcome: impl FnOnce(Moment) -> Outcome<Ret>) {
+        let (_, index) = split(self.counts.fetch_add(1, Ordering::AcqRel));
+        let first = self.entry(number).outcome.set(outcome(Moment { index, time })).is_ok();
+        debug_assert!(first, "a call ends once");
+    }
+
+    /// Nobody will tell the end of an operation, unless somebody did. That is no event.
+    fn abandon(&self, number: usize) {
+        let _ = self.entry(number).outcome.set(Outcome::Open);
+    }
+}
+
+fn split(counts: u64) -> (usize, u64) {
+    ((counts / OPERATION) as usize, counts % OPERATION)
+}
+
+/// The chunk of an operation, and its place there.
+fn place(number: usize) -> (usize, usize) {
+    let chunk = (number / FIRST + 1).ilog2() as usize;
+    (chunk, number - FIRST * ((1 << chunk) - 1))
+}
+
+impl<Op, Ret> Default for Entry<Op, Ret> {
+    fn default() -> Self {
+        Entry { invoked: OnceLock::new(), outcome: OnceLock::new() }
+    }
+}
+
+impl<Op: Clone, Ret: Clone> Entry<Op, Ret> {
+    /// The operation, unless another thread is about to write it down: then nobody was asked for it yet.
+    fn operation(&self) -> Option<Operation<Op, Ret>> {
+        let Invoked { process, op, at } = self.invoked.get()?;
+        let outcome = self.outcome.get().cloned().unwrap_or(Outcome::Open);
+        Some(Operation { process: *process, op: op.clone(), invoked: *at, outcome })
     }
 }
 
 impl<Op, Ret> History<Op, Ret> {
     /// An empty history.
     pub fn new() -> Self {
-        let log = Log { operations: Vec::new(), events: 0 };
-        Self { log: Arc::new(Mutex::new(log)) }
+        Self { log: Arc::new(Log::new()) }
     }
 
     /// Records that `process` asks for `op` at `time_ns`; the returned guard records how it ends.
     ///
     /// A process is meant to have one operation open at a time. One that invokes again while its last
     /// operation is open or of unknown outcome simply leaves that one behind: it may still take effect.
+    ///
+    /// A history has room for 2^32 events.
     pub fn invoke_at(&self, process: u64, op: Op, time_ns: u64) -> Call<Op, Ret> {
-        let mut log = self.lock();
-        let invoked = log.moment(time_ns);
-        let slot = log.operations.len();
-        log.operations.push(Operation { process, op, invoked, outcome: Outcome::Open });
-        Call { history: self.clone(), slot }
+        let number = self.log.invoke(process, op, time_ns);
+        Call { history: self.clone(), number }
     }
 
     /// The number of operations invoked so far.
     pub fn len(&self) -> usize {
-        self.lock().operations.len()
+        self.log.counts().0
     }
 
     /// The number of events recorded so far: invocations and ends.
     pub fn events(&self) -> usize {
-        self.lock().events as usize
+        self.log.counts().1 as usize
     }
 
     /// Whether nothing was invoked yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    fn lock(&self) -> MutexGuard<'_, Log<Op, Ret>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, slot: usize, time: u64, outcome: impl FnOnce(Moment) -> Outcome<Ret>) {
-        let mut log = self.lock();
-        let at = log.moment(time);
-        log.operations[slot].outcome = outcome(at);
-    }
 }
 
 impl<Op: Clone, Ret: Clone> History<Op, Ret> {
     /// A snapshot of all operations in the order of their invocation.
     pub fn operations(&self) -> Vec<Operation<Op, Ret>> {
-        self.lock().operations.clone()
+        (0..self.len()).filter_map(|number| self.log.entry(number).operation()).collect()
+    }
+
+    /// A copy of the operation that was invoked after `number` others.
+    pub fn operation(&self, number: usize) -> Option<Operation<Op, Ret>> {
+        (number < self.len()).then(|| self.log.entry(number).operation()).flatten()
+    }
+
+    /// Whether the end of an operation may still be told.
+    pub(crate) fn is_pending(&self, number: usize) -> bool {
+        self.log.entry(number).outcome.get().is_none()
     }
 
     /// What `checker` says of the operations recorded so far.
@@ -180,29 +265,40 @@ impl<Op, Ret> fmt::Debug for History<Op, Ret> {
 #[must_use = "dropping the call leaves its operation open: record the end with ok_at, fail_at or info_at"]
 pub struct Call<Op, Ret> {
     history: History<Op, Ret>,
-    slot: usize,
+    number: usize,
 }
 
 impl<Op, Ret> Call<Op, Ret> {
+    /// How many operations were invoked before this one.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// It took effect and returned `ret`.
     pub fn ok_at(self, ret: Ret, time_ns: u64) {
-        self.history.end(self.slot, time_ns, |at| Outcome::Ok { ret, at });
+        self.history.log.end(self.number, time_ns, |at| Outcome::Ok { ret, at });
     }
 
     /// It certainly did not take effect.
     pub fn fail_at(self, time_ns: u64) {
-        self.history.end(self.slot, time_ns, |at| Outcome::Fail { at });
+        self.history.log.end(self.number, time_ns, |at| Outcome::Fail { at });
     }
 
     /// Whether it took effect, or will, is unknown.
     pub fn info_at(self, time_ns: u64) {
-        self.history.end(self.slot, time_ns, |at| Outcome::Info { at });
+        self.history.log.end(self.number, time_ns, |at| Outcome::Info { at });
+    }
+}
+
+impl<Op, Ret> Drop for Call<Op, Ret> {
+    fn drop(&mut self) {
+        self.history.log.abandon(self.number);
     }
 }
 
 impl<Op, Ret> fmt::Debug for Call<Op, Ret> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("operation", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Call").field("operation", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -240,6 +336,37 @@ mod tests {
         fn sendable<T: Send + Sync>() {}
         sendable::<History<String, u64>>();
         sendable::<Call<String, u64>>();
+    }
+
+    #[test]
+    fn every_operation_has_a_place_of_its_own() {
+        let mut last = (0, 0);
+        for number in 1..10_000 {
+            let (chunk, at) = place(number);
+            assert!(at < FIRST << chunk);
+            assert!(if chunk == last.0 { at == last.1 + 1 } else { (chunk, at) == (last.0 + 1, 0) }, "{number}");
+            last = (chunk, at);
+        }
+        assert!(place(u32::MAX as usize).0 < CHUNKS);
+    }
+
+    #[test]
+    fn threads_that_record_at_once_lose_nothing() {
+        let history = History::new();
+        std::thread::scope(|scope| {
+            for process in 0..4 {
+                let history = &history;
+                scope.spawn(move || (0..1_000).for_each(|n| history.invoke_at(process, n, 0).ok_at(n, 0)));
+            }
+        });
+        let operations = history.operations();
+        assert_eq!((operations.len(), history.events()), (4_000, 8_000));
+        assert!(operations.windows(2).all(|pair| pair[0].invoked < pair[1].invoked));
+        for process in 0..4 {
+            let of_one = operations.iter().filter(|operation| operation.process == process);
+            let answers = of_one.map(|operation| operation.acknowledged().map(|(ret, _)| *ret));
+            assert!(answers.eq((0..1_000).map(Some)));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::folds::{
 };
 use crate::history::Operation;
 use crate::linearizable::linearizable;
-use crate::model::{CasRegister, Kv, Model, MultiRegister, Mutex, Register, keyed};
+use crate::model::{CasRegister, FifoQueue, Kv, Model, MultiRegister, Mutex, Register, keyed};
 use crate::read::{self, ClientEvent, Format, Keys, ReadError, SourceError, Value};
 use crate::transactions::{Consistency, list_append, rw_register};
 use crate::verdict::{Checker, Verdict};
@@ -21,6 +21,7 @@ pub const MODELS: &[(&str, &str)] = &[
     ("register", "one value: read, write"),
     ("kv", "strings by key: get, put, append"),
     ("mutex", "a lock: acquire, release"),
+    ("fifo-queue", "what goes in first comes out first: enqueue value, dequeue"),
     ("multi-register", "values by key: txn [[:read key value] [:write key value] ...]"),
     ("list-append", "lists by key: [[:append key value] [:r key [value ...]] ...]"),
     ("rw-register", "values by key, each written once: [[:w key value] [:r key value] ...]"),
@@ -78,6 +79,7 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
         "register" => options.check_keys(Register::starting_at(initial()), &read::registers(text)?),
         "kv" => options.check(options.kv(), &read::kv(text)?),
         "mutex" => options.check(Mutex, &read::mutex(text)?),
+        "fifo-queue" => options.check(FifoQueue::default(), &read::fifo_queue(text)?),
         "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
         "list-append" => list_append().model(options.consistency()).judge(&read::transactions(text)?),
         "rw-register" => rw_register().model(options.consistency()).judge(&read::transactions(text)?),
@@ -232,8 +234,7 @@ mod tests {
     #[test]
     fn an_unknown_model_is_answered_with_the_known_ones() {
         let error = judge("stack", "[]").expect_err("there is no stack");
-        let known =
-            "there is no model \"stack\"; there are cas-register, register, kv, mutex, multi-register, list-append";
+        let known = "there is no model \"stack\"; there are cas-register, register, kv, mutex, fifo-queue, multi-register, list-append";
         assert!(error.to_string().starts_with(known), "{error}");
     }
 
@@ -247,9 +248,9 @@ mod tests {
 
     #[test]
     fn a_budget_that_is_too_small_gives_unknown_and_not_a_verdict() {
-        let text = "{:process 1 :type :invoke :f :read :value nil} {:process 1 :type :ok :f :read :value 0}";
+        let text = "{:process 1 :type :invoke :f :acquire} {:process 1 :type :ok :f :acquire}";
         let options = Options { budget: Some(0), ..Options::default() };
-        let verdict = judge_with("register", text, &options).expect("a history");
+        let verdict = judge_with("mutex", text, &options).expect("a history");
         assert!(matches!(verdict, Verdict::Unknown(_)), "{verdict}");
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! Two searches compete for every key, by numbers of steps and never by the clock: one goes through
 //! the history event by event with all possible pasts at once (`breadth`), one follows a single past
-//! and comes back when it ends (`depth`). Both move by the same rules (`rules`), which never consider
+//! and comes back when it ends (`depth`). What neither of them decides soon is decided without a search, if it
+//! is a register or a queue in which no value occurs twice (`unique`). Where nothing is open, all that is left of
+//! the past is the states that it may have led to. Both searches move by the same rules (`rules`), which never consider
 //!
 //! * an order in which an open read misses a state that it could have seen,
 //! * of two pasts with the same state and the same updates, one that used up more crashed operations
@@ -18,6 +20,7 @@ mod breadth;
 mod config;
 mod depth;
 mod explain;
+mod growing;
 mod mask;
 mod minimal;
 mod part;
@@ -25,12 +28,15 @@ mod race;
 mod rules;
 mod search;
 mod space;
+mod tiny;
+mod unique;
 
 #[cfg(test)]
 mod brute_force;
 
 use crate::history::Operation;
 use crate::model::Model;
+use crate::online::Monitor;
 use crate::verdict::{Checker, Verdict};
 
 const DEFAULT_BUDGET: u64 = 200_000_000;
@@ -68,25 +74,52 @@ impl<M: Model> Checker<M::Op, M::Ret> for Linearizable<M> {
         if operations.iter().all(|operation| operation.acknowledged().is_none()) {
             return Verdict::Vacuous(nothing_seen(operations.len()));
         }
-        let mut parts = part::parts(&self.model, operations);
-        match race::race(&self.model, &parts, self.budget) {
-            race::Finish::Linearizable => Verdict::Valid,
-            race::Finish::OutOfSteps(part) => Verdict::Unknown(self.out_of_steps(&parts[part])),
-            race::Finish::Blocked(part, blocked) => {
-                let part = &mut parts[part];
-                let blocked = explain::spell_out(&self.model, part, blocked);
-                let core = match self.minimal {
-                    true => minimal::core(&self.model, operations, part, blocked.at),
-                    false => Vec::new(),
-                };
-                let case = explain::Case::new(&self.model, operations, part, &blocked);
-                Verdict::Invalid(Box::new(case.evidence(&core)))
-            }
+        if tiny::holds(&self.model, operations, self.budget) == Some(true) {
+            return Verdict::Valid;
         }
+        let mut parts = part::parts(&self.model, operations);
+        let (part, blocked) = match race::race(&self.model, &parts, self.budget) {
+            race::Finish::Linearizable => return Verdict::Valid,
+            race::Finish::OutOfSteps(part) => return Verdict::Unknown(self.out_of_steps(&parts[part])),
+            race::Finish::Blocked(part, blocked) => (part, blocked),
+            race::Finish::Refused(part) => (part, race::what_was_possible(&self.model, &parts[part], self.budget)),
+        };
+        let part = &mut parts[part];
+        let blocked = explain::spell_out(&self.model, part, blocked);
+        let core = match self.minimal {
+            true => minimal::core(&self.model, operations, part, blocked.at),
+            false => Vec::new(),
+        };
+        let case = explain::Case::new(&self.model, operations, part, &blocked);
+        Verdict::Invalid(Box::new(case.evidence(&core)))
+    }
+
+    fn monitor(self) -> Box<dyn Monitor<M::Op, M::Ret> + Send>
+    where
+        Self: Send + 'static,
+        M::Op: Send + 'static,
+        M::Ret: Send + 'static,
+    {
+        Box::new(growing::Growing::new(self))
     }
 }
 
 impl<M: Model> Linearizable<M> {
+    /// Whether `operations` are linearizable, nothing if the steps ran out: [`check`](Checker::check) without evidence,
+    /// for those who judge many small histories.
+    pub fn holds(&self, operations: &[Operation<M::Op, M::Ret>]) -> Option<bool> {
+        let few = tiny::holds(&self.model, operations, self.budget);
+        few.or_else(|| self.search(operations))
+    }
+
+    fn search(&self, operations: &[Operation<M::Op, M::Ret>]) -> Option<bool> {
+        match race::race(&self.model, &part::parts(&self.model, operations), self.budget) {
+            race::Finish::Linearizable => Some(true),
+            race::Finish::Blocked(..) | race::Finish::Refused(_) => Some(false),
+            race::Finish::OutOfSteps(_) => None,
+        }
+    }
+
     fn out_of_steps(&self, part: &part::Part<'_, M>) -> String {
         let place = match &part.key {
             Some(key) => format!("key {key} was"),

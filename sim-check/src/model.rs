@@ -38,18 +38,20 @@ mod keyed;
 mod kv;
 mod multi_register;
 mod mutex;
+mod queue;
 mod register;
 
 pub use keyed::{Keyed, keyed};
 pub use kv::{Kv, KvOp, KvRet};
 pub use multi_register::{Micro, MultiRegister};
 pub use mutex::{Mutex, MutexOp};
+pub use queue::{FifoQueue, QueueOp, QueueRet};
 pub use register::{CasOp, CasRegister, Register, RegisterOp, RegisterRet};
 
 /// A sequential specification: what one operation at a time does.
 pub trait Model {
     /// What the system remembers; of one key, if the model has keys.
-    type State: Clone + Eq + Ord + Hash + Debug;
+    type State: Clone + Eq + Ord + Hash + Debug + Send + 'static;
     /// What a client asks for.
     type Op: Clone + Eq + Hash + Debug;
     /// What a client is told.
@@ -90,6 +92,13 @@ pub trait Model {
         state == seen
     }
 
+    /// What `op` returning `ret` is to a register or a queue. Optional, but a history in which no value occurs twice is
+    /// then judged in n log n steps, however much overlaps.
+    fn role(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Role<Self::State> {
+        let _ = (op, ret);
+        Role::Other
+    }
+
     /// The operation and its result in words, to follow the name of a client: `read 7`.
     fn describe(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> String {
         match ret {
@@ -111,6 +120,23 @@ pub enum Sight<S> {
     Nothing,
     /// It depends on this one, and on those that may [become](Model::becomes) it.
     Only(S),
+}
+
+/// What an operation is to a register or a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role<S> {
+    /// Something else.
+    Other,
+    /// It finds the register in this state, and leaves it so.
+    Reads(S),
+    /// It leaves the register in this state, whatever it was before.
+    Writes(S),
+    /// It puts a value at the end of the queue: that of the queue which holds nothing else.
+    Puts(S),
+    /// It takes such a value from the head of the queue.
+    Takes(S),
+    /// It finds the queue empty, as it is at first.
+    FindsEmpty,
 }
 
 /// `condition` as the guard of a step that leaves `state` as it is.

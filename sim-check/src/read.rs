@@ -39,8 +39,8 @@ pub use stream::SourceError;
 pub use transactions::{transactions, transactions_from};
 pub use value::Value;
 pub use vocabulary::{
-    FaultEvent, Keys, cas_register, cas_registers, events, events_and_faults, kv, multi_register, mutex, register,
-    registers,
+    FaultEvent, Keys, cas_register, cas_registers, events, events_and_faults, fifo_queue, kv, multi_register, mutex,
+    register, registers,
 };
 
 use crate::history::Operation;

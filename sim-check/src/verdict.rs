@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Moment, Operation};
+use crate::online::{Monitor, Whole};
 
 /// Decides whether a list of operations keeps a promise.
 ///
@@ -25,6 +26,16 @@ use crate::history::{Moment, Operation};
 pub trait Checker<Op, Ret> {
     /// The verdict on `operations`, which are in the order of their invocation.
     fn check(&self, operations: &[Operation<Op, Ret>]) -> Verdict;
+
+    /// The same while a history grows. By default that looks at the whole of it again and again.
+    fn monitor(self) -> Box<dyn Monitor<Op, Ret> + Send>
+    where
+        Self: Sized + Send + 'static,
+        Op: Clone + Send + 'static,
+        Ret: Clone + Send + 'static,
+    {
+        Box::new(Whole::new(self))
+    }
 }
 
 impl<Op, Ret, F: Fn(&[Operation<Op, Ret>]) -> Verdict> Checker<Op, Ret> for F {

@@ -45,21 +45,34 @@ pub fn events_of<Op, Ret>(
 ) -> Vec<ClientEvent> {
     let mut events = Vec::with_capacity(operations.len() * 2);
     for operation in operations {
-        let (f, value) = asked(&operation.op);
-        let mut push = |phase: Phase, value: Value, moment: Moment| {
-            let (process, f) = (operation.process, f.clone());
-            events.push(ClientEvent { process, phase, f, value, also: Vec::new(), moment });
-        };
-        push(Phase::Invoke, value.clone(), operation.invoked);
-        match &operation.outcome {
-            Outcome::Ok { ret, at } => push(Phase::Ok, told(ret).unwrap_or(value), *at),
-            Outcome::Fail { at } => push(Phase::Fail, value, *at),
-            Outcome::Info { at } => push(Phase::Info, value, *at),
-            Outcome::Open => {}
+        if operation.ended().is_some() {
+            let (f, value) = asked(&operation.op);
+            events.push(event(operation.process, Phase::Invoke, f, value, operation.invoked));
         }
+        events.push(event_of(operation, &asked, &told));
     }
     events.sort_by_key(|event| event.moment.index);
     events
+}
+
+/// The last event of an operation: its end, or its invocation if it has not ended.
+pub(crate) fn event_of<Op, Ret>(
+    operation: &Operation<Op, Ret>,
+    asked: impl Fn(&Op) -> (String, Value),
+    told: impl Fn(&Ret) -> Option<Value>,
+) -> ClientEvent {
+    let (f, value) = asked(&operation.op);
+    let (phase, value, moment) = match &operation.outcome {
+        Outcome::Ok { ret, at } => (Phase::Ok, told(ret).unwrap_or(value), *at),
+        Outcome::Fail { at } => (Phase::Fail, value, *at),
+        Outcome::Info { at } => (Phase::Info, value, *at),
+        Outcome::Open => (Phase::Invoke, value, operation.invoked),
+    };
+    event(operation.process, phase, f, value, moment)
+}
+
+fn event(process: u64, phase: Phase, f: String, value: Value, moment: Moment) -> ClientEvent {
+    ClientEvent { process, phase, f, value, also: Vec::new(), moment }
 }
 
 /// Writes an EDN map a line.

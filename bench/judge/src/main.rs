@@ -13,7 +13,7 @@ use bench_common::rows::measure;
 use sim_check::model::{CasRegister, Kv};
 use sim_check::read::{self, Keys, Value};
 use sim_check::transactions::{Consistency, list_append};
-use sim_check::{Checker, Verdict, linearizable};
+use sim_check::linearizable;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -35,15 +35,15 @@ fn initial(path: &str) -> Value {
 
 fn linear(model: &str, path: &str) {
     let text = std::fs::read_to_string(path).expect("a history");
-    let valid = |verdict: Verdict| verdict.evidence().is_none();
     match model {
         "kv" => {
             let operations = read::kv(&text).expect("a history");
-            measure(path, || valid(linearizable(Kv::default()).check(&operations)));
+            measure(path, || linearizable(Kv::default()).holds(&operations) == Some(true));
         }
         _ => {
             let Keys::One(operations) = read::cas_registers(&text).expect("a history") else { panic!("one register") };
-            measure(path, || valid(linearizable(CasRegister::starting_at(initial(path))).check(&operations)));
+            let checker = linearizable(CasRegister::starting_at(initial(path)));
+            measure(path, || checker.holds(&operations) == Some(true));
         }
     }
 }

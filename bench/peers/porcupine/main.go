@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"os"
 	"path/filepath"
@@ -57,6 +58,16 @@ var register = porcupine.Model{
 		}
 		return told.swap == unknown || told.swap == swap, next
 	},
+	Hash: func(state interface{}) uint64 { return uint64(state.(int)) },
+}
+
+var seed = maphash.MakeSeed()
+
+func hash(state interface{}) uint64 {
+	var hash maphash.Hash
+	hash.SetSeed(seed)
+	hash.WriteString(state.(string))
+	return hash.Sum64()
 }
 
 var store = porcupine.Model{
@@ -88,6 +99,7 @@ var store = porcupine.Model{
 		}
 		return true, was + asked.value
 	},
+	Hash: hash,
 }
 
 func read(path string) []porcupine.Operation {

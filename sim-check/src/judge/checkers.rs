@@ -13,6 +13,11 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("kv", "1 invoke put a|1 ok put a|1 invoke append b|1 ok append b", "2 invoke get nil|2 ok get \"a\""),
     ("mutex", "1 invoke acquire nil|1 ok acquire nil", "2 invoke acquire nil|2 ok acquire nil"),
     (
+        "fifo-queue",
+        "1 invoke enqueue 3|1 ok enqueue 3|1 invoke enqueue 4|1 ok enqueue 4",
+        "2 invoke dequeue nil|2 ok dequeue 4",
+    ),
+    (
         "multi-register",
         "1 invoke txn [[:write :x 1] [:write :y 1]]|1 ok txn [[:write :x 1] [:write :y 1]]",
         "2 invoke txn [[:read :x nil] [:read :y nil]]|2 ok txn [[:read :x 1] [:read :y 0]]",

@@ -8,13 +8,14 @@ use super::mask::Mask;
 use super::part::{Event, Part};
 use super::rules::Rules;
 use super::search::{Finding, Search};
+use super::space::Space;
 use crate::model::Model;
 
 pub(super) struct Breadth<'p, M: Model, K> {
     rules: Rules<'p, M>,
     at: u32,
     /// All possible pasts before event `at`.
-    before: Vec<Config<K>>,
+    pub(super) before: Vec<Config<K>>,
     /// Is the return at `at` being worked on?
     returning: bool,
     /// Pasts met on the way past the return, and those of them that were not extended yet: at once, and
@@ -29,11 +30,22 @@ pub(super) struct Breadth<'p, M: Model, K> {
 
 impl<'p, M: Model, K: Mask> Breadth<'p, M, K> {
     pub(super) fn new(model: &'p M, part: &'p Part<'p, M>) -> Self {
+        Self::resume(model, part, 0, |space| vec![Config::start(space.init())])
+    }
+
+    /// A search that begins at event `at`, before which there are the `pasts`.
+    pub(super) fn resume(
+        model: &'p M,
+        part: &'p Part<'p, M>,
+        at: u32,
+        pasts: impl FnOnce(&mut Space<'p, M>) -> Vec<Config<K>>,
+    ) -> Self {
         let mut rules = Rules::new(model, part);
-        let before = vec![rules.start()];
+        rules.seek(at);
+        let before = pasts(&mut rules.space);
         Self {
             rules,
-            at: 0,
+            at,
             before,
             returning: false,
             met: Antichain::new(),
@@ -106,18 +118,16 @@ impl<'p, M: Model, K: Mask> Breadth<'p, M, K> {
         self.advance();
         None
     }
-}
 
-impl<M: Model, K: Mask> Search<M> for Breadth<'_, M, K> {
-    fn run(&mut self, limit: u64) -> Option<Finding<M>> {
-        loop {
-            let item = match self.rules.part.events.get(self.at as usize) {
-                None => return Some(Finding::Linearizable),
-                Some(Event::Call(item)) => {
-                    self.call(*item);
+    /// Searches up to event `end`; that all before it is linearizable leaves the possible pasts in `before`.
+    pub(super) fn run_to(&mut self, end: u32, limit: u64) -> Option<Finding<M>> {
+        while self.at < end {
+            let item = match self.rules.part.events[self.at as usize] {
+                Event::Call(item) => {
+                    self.call(item);
                     continue;
                 }
-                Some(Event::Return(item)) => *item,
+                Event::Return(item) => item,
             };
             if !self.returning {
                 self.begin_return(item);
@@ -129,6 +139,18 @@ impl<M: Model, K: Mask> Search<M> for Breadth<'_, M, K> {
                 return Some(finding);
             }
         }
+        Some(Finding::Linearizable)
+    }
+
+    /// The state with a number.
+    pub(super) fn state(&self, number: u32) -> &M::State {
+        self.rules.space.state(number).0
+    }
+}
+
+impl<M: Model, K: Mask> Search<M> for Breadth<'_, M, K> {
+    fn run(&mut self, limit: u64) -> Option<Finding<M>> {
+        self.run_to(self.rules.part.events.len() as u32, limit)
     }
 
     fn steps(&self) -> u64 {

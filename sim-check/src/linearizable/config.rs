@@ -22,6 +22,13 @@ pub(super) struct Config<K> {
     pub(super) debt: K,
 }
 
+impl<K: Mask> Config<K> {
+    /// The past before the first event.
+    pub(super) fn start(state: u32) -> Self {
+        Config { at: 0, state, done: K::default(), debt: K::default() }
+    }
+}
+
 /// Configurations none of which is better than another: of two that differ in debt alone, the one with
 /// less debt can do whatever the other can.
 pub(super) struct Antichain<K> {
@@ -45,6 +52,10 @@ const SPARSE: usize = 64;
 impl<K: Mask> Antichain<K> {
     pub(super) fn new() -> Self {
         Self { heads: HashMap::default(), nodes: Vec::new(), compared: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,6 +10,9 @@ use super::rules::Rules;
 use super::search::{Finding, Search};
 use crate::model::Model;
 
+/// So many pasts are remembered whether or not one can come back to them.
+const REMEMBERED: usize = 1 << 10;
+
 pub(super) struct Depth<'p, M: Model, K> {
     rules: Rules<'p, M>,
     visited: Antichain<K>,
@@ -18,15 +21,13 @@ pub(super) struct Depth<'p, M: Model, K> {
     /// The furthest return that was reached, and the pasts that reached it.
     furthest: u32,
     arrivals: Vec<Config<K>>,
-    extended: Vec<Config<K>>,
 }
 
 impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
     pub(super) fn new(model: &'p M, part: &'p Part<'p, M>) -> Self {
         let mut rules = Rules::new(model, part);
-        let stack = vec![rules.start()];
-        let (arrivals, extended) = (vec![], vec![]);
-        Self { rules, visited: Antichain::new(), stack, furthest: 0, arrivals, extended }
+        let stack = vec![Config::start(rules.space.init())];
+        Self { rules, visited: Antichain::new(), stack, furthest: 0, arrivals: vec![] }
     }
 
     /// Moves on while there is no choice; whether a return that needs one is reached.
@@ -55,8 +56,9 @@ impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
 
     fn branch(&mut self, config: &Config<K>) {
         self.rules.seek(config.at);
-        self.rules.extend(config, &mut self.extended);
-        self.stack.extend(self.extended.drain(..).rev());
+        let others = self.stack.len();
+        self.rules.extend(config, &mut self.stack);
+        self.stack[others..].reverse();
     }
 }
 
@@ -70,6 +72,10 @@ impl<M: Model, K: Mask> Search<M> for Depth<'_, M, K> {
             let from = config.at;
             if !self.travel(&mut config) {
                 return Some(Finding::Linearizable);
+            }
+            // Where there is no other past to go on from, nobody comes back to what is behind.
+            if self.stack.is_empty() && self.visited.len() > REMEMBERED {
+                self.visited.clear();
             }
             if self.visited.insert(config.clone()).is_none() {
                 continue;

@@ -152,6 +152,7 @@ impl<'a, M: Model> Case<'a, M> {
         let more = states.len().saturating_sub(STATES);
         states.truncate(STATES);
         match (states.as_slice(), more) {
+            ([], _) => "no order of the values explains it".to_string(),
             ([only], _) => format!("the state could only be {only}"),
             ([some @ .., last], 0) => format!("the state could be {} or {last}", some.join(", ")),
             (some, more) => format!("the state could be {} or {more} more", some.join(", ")),

@@ -62,28 +62,36 @@ pub(super) enum Event {
 
 /// The parts of a history, in the order of their keys.
 pub(super) fn parts<'h, M: Model>(model: &M, operations: &'h [Operation<M::Op, M::Ret>]) -> Vec<Part<'h, M>> {
-    let mut by_key: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-    for (source, operation) in operations.iter().enumerate() {
-        if !operation.failed() {
-            by_key.entry(model.key(&operation.op)).or_default().push(source as u32);
-        }
+    let counting = || (0..).zip(operations).filter(|(_, operation)| !operation.failed());
+    if counting().all(|(_, operation)| model.key(&operation.op).is_none()) {
+        return vec![Part::new(model, None, operations, counting().map(|(source, _)| source))];
     }
-    by_key.into_iter().map(|(key, sources)| Part::new(model, key.map(Cow::into_owned), operations, &sources)).collect()
+    let mut by_key: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    for (source, operation) in counting() {
+        by_key.entry(model.key(&operation.op)).or_default().push(source);
+    }
+    let part = |(key, sources): (Option<Cow<'_, str>>, Vec<u32>)| {
+        Part::new(model, key.map(Cow::into_owned), operations, sources.into_iter())
+    };
+    by_key.into_iter().map(part).collect()
 }
 
 impl<'h, M: Model> Part<'h, M> {
-    fn new(model: &M, key: Option<String>, operations: &'h [Operation<M::Op, M::Ret>], sources: &[u32]) -> Self {
+    pub(super) fn new(
+        model: &M,
+        key: Option<String>,
+        operations: &'h [Operation<M::Op, M::Ret>],
+        sources: impl Iterator<Item = u32>,
+    ) -> Self {
         let mut part =
             Part { key, items: vec![], events: vec![], classes: IndexSet::default(), sights: None, slots: 0 };
-        let mut moments = Vec::with_capacity(sources.len() * 2);
+        let mut moments = Vec::with_capacity(sources.size_hint().1.unwrap_or(0) * 2);
         for source in sources {
-            part.admit(model, &operations[*source as usize], *source, &mut moments);
+            part.admit(model, &operations[source as usize], source, &mut moments);
         }
         moments.sort_unstable();
-        part.events = moments
-            .into_iter()
-            .map(|(_, returns, item)| if returns { Event::Return(item) } else { Event::Call(item) })
-            .collect();
+        let event = |(_, returns, item)| if returns { Event::Return(item) } else { Event::Call(item) };
+        part.events = moments.into_iter().map(event).collect();
         part.assign_slots();
         part.sights = part.collect_sights(model);
         part

@@ -1,11 +1,5 @@
 //! The moves both searches make: what is open before an event, and what may take effect there.
 
-#![expect(clippy::disallowed_types, reason = "the hasher is fixed, and nothing iterates over the map")]
-
-use std::collections::HashMap;
-
-use rustc_hash::FxBuildHasher;
-
 use super::config::Config;
 use super::mask::Mask;
 use super::part::{Event, Kind, NEVER, Part};
@@ -25,8 +19,8 @@ pub(super) struct Rules<'p, M: Model> {
     /// What `open` offers, when it was last asked.
     moves: Vec<Move>,
     moves_at: u32,
-    /// The latest slot of each class in `moves`.
-    twins: HashMap<u32, u32, FxBuildHasher>,
+    /// Of each class the latest of `moves`.
+    latest: Vec<u32>,
 }
 
 /// An open operation that may take effect.
@@ -49,13 +43,8 @@ impl<'p, M: Model> Rules<'p, M> {
             reads: vec![],
             moves: vec![],
             moves_at: NEVER,
-            twins: HashMap::default(),
+            latest: vec![NEVER; part.classes.len()],
         }
-    }
-
-    /// The past before the first event.
-    pub(super) fn start<K: Mask>(&mut self) -> Config<K> {
-        Config { at: 0, state: self.space.init(), done: K::default(), debt: K::default() }
     }
 
     /// Goes to stand before event `at`.
@@ -160,10 +149,11 @@ impl<'p, M: Model> Rules<'p, M> {
         }
         self.moves_at = self.at;
         self.moves.clear();
-        self.twins.clear();
         for item in &self.open {
             let item = self.part.items[*item as usize];
-            let twin = self.twins.insert(item.class, item.slot);
+            // What was noted for another place is no move of the same class here.
+            let latest = std::mem::replace(&mut self.latest[item.class as usize], self.moves.len() as u32);
+            let twin = self.moves.get(latest as usize).filter(|twin| twin.class == item.class).map(|twin| twin.slot);
             let crashed = item.kind == Kind::Crashed;
             self.moves.push(Move { class: item.class, slot: item.slot, crashed, twin });
         }

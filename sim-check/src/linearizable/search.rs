@@ -18,6 +18,8 @@ pub(super) enum Finding<M: Model> {
     Linearizable,
     /// There is none.
     Blocked(Blocked<M>),
+    /// There is none, and nobody looked for where that shows.
+    Refused,
 }
 
 /// Why there is no order: the first return that no possible past gets past.

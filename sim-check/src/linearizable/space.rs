@@ -78,7 +78,8 @@ impl<'p, M: Model> Space<'p, M> {
         }
     }
 
-    fn number(&mut self, state: M::State) -> u32 {
+    /// The number of a state.
+    pub(super) fn number(&mut self, state: M::State) -> u32 {
         if let Some(known) = self.states.get_index_of(&state) {
             return known as u32;
         }

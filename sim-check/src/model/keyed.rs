@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-use super::{Model, Sight};
+use super::{Model, Role, Sight};
 
 /// A model for each key: its operations are pairs of a key and an operation of `M`.
 #[derive(Clone, Debug)]
@@ -59,6 +59,10 @@ impl<K: Clone + Eq + Hash + Debug + Display, M: Model> Model for Keyed<K, M> {
 
     fn becomes(&self, state: &M::State, seen: &M::State) -> bool {
         self.model.becomes(state, seen)
+    }
+
+    fn role(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Role<M::State> {
+        self.model.role(&op.1, ret)
     }
 
     fn describe(&self, op: &Self::Op, ret: Option<&M::Ret>) -> String {

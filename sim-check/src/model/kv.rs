@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Model, Sight, unchanged};
+use super::{Model, Role, Sight, unchanged};
 
 /// What a [`Kv`] is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +84,14 @@ impl Model for Kv {
     /// Appending makes a value longer; in the order of strings, those it begins follow it directly.
     fn becomes(&self, state: &String, seen: &String) -> bool {
         seen.starts_with(state.as_str())
+    }
+
+    fn role(&self, op: &KvOp, ret: Option<&KvRet>) -> Role<String> {
+        match (op, ret) {
+            (KvOp::Get(_), Some(KvRet::Value(value))) => Role::Reads(value.clone()),
+            (KvOp::Put(_, value), None | Some(KvRet::Written)) => Role::Writes(value.clone()),
+            _ => Role::Other,
+        }
     }
 
     fn describe(&self, op: &KvOp, ret: Option<&KvRet>) -> String {

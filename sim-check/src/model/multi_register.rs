@@ -34,8 +34,8 @@ impl<K, V> MultiRegister<K, V> {
 
 impl<K, V> Model for MultiRegister<K, V>
 where
-    K: Clone + Ord + Hash + Debug + Display,
-    V: Clone + Ord + Hash + Debug,
+    K: Clone + Ord + Hash + Debug + Display + Send + 'static,
+    V: Clone + Ord + Hash + Debug + Send + 'static,
 {
     type State = BTreeMap<K, V>;
     type Op = Vec<Micro<K, V>>;

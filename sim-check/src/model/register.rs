@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Model, Sight, unchanged};
+use super::{Model, Role, Sight, unchanged};
 
 /// What a [`Register`] is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl<V> CasRegister<V> {
     }
 }
 
-impl<V: Clone + Ord + Hash + Debug> Model for Register<V> {
+impl<V: Clone + Ord + Hash + Debug + Send + 'static> Model for Register<V> {
     type State = V;
     type Op = RegisterOp<V>;
     type Ret = RegisterRet<V>;
@@ -96,6 +96,13 @@ impl<V: Clone + Ord + Hash + Debug> Model for Register<V> {
         }
     }
 
+    fn role(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Role<V> {
+        match op {
+            RegisterOp::Read => role_of_read(ret),
+            RegisterOp::Write(value) => role_of_write(value, ret),
+        }
+    }
+
     fn describe(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> String {
         match op {
             RegisterOp::Read => describe_read(ret),
@@ -104,7 +111,7 @@ impl<V: Clone + Ord + Hash + Debug> Model for Register<V> {
     }
 }
 
-impl<V: Clone + Ord + Hash + Debug> Model for CasRegister<V> {
+impl<V: Clone + Ord + Hash + Debug + Send + 'static> Model for CasRegister<V> {
     type State = V;
     type Op = CasOp<V>;
     type Ret = RegisterRet<V>;
@@ -142,6 +149,14 @@ impl<V: Clone + Ord + Hash + Debug> Model for CasRegister<V> {
         }
     }
 
+    fn role(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> Role<V> {
+        match op {
+            CasOp::Read => role_of_read(ret),
+            CasOp::Write(value) => role_of_write(value, ret),
+            CasOp::Cas { .. } => Role::Other,
+        }
+    }
+
     fn describe(&self, op: &Self::Op, ret: Option<&Self::Ret>) -> String {
         match op {
             CasOp::Read => describe_read(ret),
@@ -169,6 +184,17 @@ fn sight_of_read<V: Clone>(ret: Option<&RegisterRet<V>>) -> Sight<V> {
         Some(RegisterRet::Value(value)) => Sight::Only(value.clone()),
         _ => Sight::Nothing,
     }
+}
+
+fn role_of_read<V: Clone>(ret: Option<&RegisterRet<V>>) -> Role<V> {
+    match ret {
+        Some(RegisterRet::Value(value)) => Role::Reads(value.clone()),
+        _ => Role::Other,
+    }
+}
+
+fn role_of_write<V: Clone>(value: &V, ret: Option<&RegisterRet<V>>) -> Role<V> {
+    if may_write(ret) { Role::Writes(value.clone()) } else { Role::Other }
 }
 
 fn describe_read<V: Debug>(ret: Option<&RegisterRet<V>>) -> String {

@@ -5,7 +5,7 @@ use super::independent::is_independent;
 use super::value::Value;
 use super::{Fault, Format, Operations, ReadError, jepsen_edn, jepsen_log};
 use crate::history::Operation;
-use crate::model::{CasOp, KvOp, KvRet, Micro, MutexOp, RegisterOp, RegisterRet};
+use crate::model::{CasOp, KvOp, KvRet, Micro, MutexOp, QueueOp, QueueRet, RegisterOp, RegisterRet};
 
 /// A history of a register with `:read`, `:write` and `:cas [from to]`.
 pub fn cas_register(text: &str) -> Operations<CasOp<Value>, RegisterRet<Value>> {
@@ -68,6 +68,21 @@ pub fn mutex(text: &str) -> Operations<MutexOp, ()> {
             "acquire" => Ok(pair.operation(MutexOp::Acquire, done)),
             "release" => Ok(pair.operation(MutexOp::Release, done)),
             _ => Err(unknown(pair, ":acquire or :release")),
+        }
+    })
+}
+
+/// A history of a queue with `:enqueue` and `:dequeue`, which takes `nil` from a queue that is empty.
+pub fn fifo_queue(text: &str) -> Operations<QueueOp<Value>, QueueRet<Value>> {
+    operations(text, |pair| {
+        let ok = pair.end.as_ref().filter(|end| end.phase == Phase::Ok);
+        let taken = |end: &Event<'_>| QueueRet::Dequeued(Some(end.value.clone()).filter(|value| *value != Value::Nil));
+        match pair.invoke.f {
+            "enqueue" => {
+                Ok(pair.operation(QueueOp::Enqueue(pair.invoke.value.clone()), ok.map(|_| QueueRet::Enqueued)))
+            }
+            "dequeue" => Ok(pair.operation(QueueOp::Dequeue, ok.map(taken))),
+            _ => Err(unknown(pair, ":enqueue or :dequeue")),
         }
     })
 }
@@ -238,9 +253,9 @@ fn micro(value: &Value) -> Option<Micro<Value, Value>> {
         return None;
     };
     match parts.as_slice() {
-        [Value::Keyword(f), key, Value::Nil] if f == "read" => Some(Micro::Read(key.clone(), None)),
-        [Value::Keyword(f), key, value] if f == "read" => Some(Micro::Read(key.clone(), Some(value.clone()))),
-        [Value::Keyword(f), key, value] if f == "write" => Some(Micro::Write(key.clone(), value.clone())),
+        [f, key, Value::Nil] if f.is_named("read") => Some(Micro::Read(key.clone(), None)),
+        [f, key, value] if f.is_named("read") => Some(Micro::Read(key.clone(), Some(value.clone()))),
+        [f, key, value] if f.is_named("write") => Some(Micro::Write(key.clone(), value.clone())),
         _ => None,
     }
 }
