@@ -42,7 +42,7 @@ pub use sim_check as check;
 pub use sim_core::fault::{
     Budget, Fault, Plan, Rhythm, Selector, Swarm, clock_drift, clock_rate, clock_reset, clock_sine, clock_step,
     clock_strobe, crash, fail_over, faults, heal, heal_core, liveness, out_of_memory, pause, power_loss, slow_cpu,
-    stop, swizzle, upgrade,
+    stop, suspend, swizzle, upgrade,
 };
 pub use sim_core::{
     AbortHandle, Clock, Failure, JoinError, JoinHandle, Node, NodeGroup, NodeId, OnPanic, Outcome, Random, Ratio,

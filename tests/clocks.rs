@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use sim::prelude::*;
 use sim::time::{Instant, elapsed, sleep, wall_clock};
-use sim::{Clock, clock_drift, clock_rate, clock_strobe};
+use sim::{Clock, clock_drift, clock_rate, clock_strobe, suspend};
 
 /// How far the wall clock of the current node is from the true time, in milliseconds.
 fn off() -> i64 {
@@ -154,6 +154,22 @@ fn faults_of_a_clock_add_up_and_each_ends_its_own() {
         // Twice as fast for a second; half as fast for two, whatever of the first is left; right for the last.
         let shown = node("n").spawn(async move { clock.elapsed() }).await.unwrap();
         assert_eq!(shown, 4.secs());
+    });
+    assert!(report.passed(), "{}", report.message);
+}
+
+#[test]
+fn a_machine_that_was_suspended_finds_its_timers_where_they_were_and_its_wall_clock_ahead() {
+    let report = sim::simulation(2).run(|| async {
+        faults()
+            .at(1.secs(), suspend("n").lasting(10.secs()))
+            .at(3.secs(), clock_rate("n", 2_000_000).lasting(1.secs()));
+        let sleeper = node("n").spawn(async {
+            let (monotonic, wall) = (Instant::now(), wall_clock());
+            sleep(5.secs()).await;
+            (monotonic.elapsed(), wall_clock().duration_since(wall).unwrap(), elapsed())
+        });
+        assert_eq!(sleeper.await.unwrap(), (5.secs(), 15.secs(), 15.secs()));
     });
     assert!(report.passed(), "{}", report.message);
 }

@@ -14,7 +14,8 @@ use sim::net::{
 use sim::prelude::*;
 use sim::time::{Instant, elapsed, sleep, timeout, wall_clock};
 use sim::{
-    clock_drift, clock_reset, clock_sine, clock_strobe, fail_over, fault, out_of_memory, slow_cpu, stop, upgrade,
+    clock_drift, clock_reset, clock_sine, clock_strobe, fail_over, fault, out_of_memory, slow_cpu, stop, suspend,
+    upgrade,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -26,6 +27,7 @@ fn examples() -> Vec<Fault> {
         crash("b").lasting(1.secs()),
         power_loss("b").lasting(1.secs()),
         pause("b").lasting(1.secs()),
+        suspend("b").lasting(1.secs()),
         slow_cpu("b", 20.ms()).lasting(1.secs()),
         out_of_memory("b").lasting(1.secs()),
         stop("b", 50.ms()).lasting(1.secs()),

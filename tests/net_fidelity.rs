@@ -278,3 +278,40 @@ fn does_a_timeout_fire_while_other_work_takes_simulated_time() {
         assert!(busy.await.unwrap(), "twenty polls of 50 ms each take longer than 200 ms");
     });
 }
+
+#[test]
+fn does_a_timeout_fire_while_a_blocking_thread_sleeps() {
+    use crate::kit::{run, worker};
+    let report = run(&mut worker(), "net_fidelity::a_blocking_thread_that_sleeps", 1);
+    assert!(report.passed(), "{}", report.message);
+}
+
+#[sim::test(seeds = 1)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that knows nothing of the simulation"
+)]
+async fn a_blocking_thread_that_sleeps() {
+    let program = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let blocking = tokio::task::spawn_blocking(|| std::thread::sleep(200.ms()));
+            let (start, blocked) = (std::time::Instant::now(), tokio::time::timeout(10.ms(), blocking).await);
+            assert!(blocked.is_err() && (10.ms()..20.ms()).contains(&start.elapsed()), "{:?}", start.elapsed());
+        });
+    };
+    node("program").host(program).join().await;
+}
+
+#[sim::test(seeds = 3)]
+async fn a_check_that_fails() {
+    assert!(std::env::var_os("SIM_FIXTURE").is_none(), "it was asked for");
+}
+
+#[test]
+fn which_seed_is_the_first_when_none_is_given_and_is_it_printed() {
+    let output = crate::kit::harness("net_fidelity::a_check_that_fails", &[("SIM_FIXTURE", "fails")]);
+    let said = crate::kit::printed(&output);
+    assert!(said.contains("seed 0x0") && said.contains("SIM_SEED=0x0 cargo test"), "{said}");
+}

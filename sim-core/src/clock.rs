@@ -24,7 +24,7 @@ const RIGHT_PPM: u32 = 1_000_000;
 /// How the clocks of one node stand to the true time. All in nanoseconds.
 pub(crate) struct NodeClock {
     rates: Laid<u32>,
-    /// The rate in force: the one laid last.
+    /// The rate in force: the one laid last, but none where a clock stands.
     rate_ppm: u32,
     rate_since: Pair,
     offset: i128,
@@ -115,6 +115,9 @@ impl NodeClock {
         if self.rate_ppm == RIGHT_PPM {
             return self.rate_since.true_time.saturating_add(ahead);
         }
+        if self.rate_ppm == 0 {
+            return if ahead == 0 { self.rate_since.true_time } else { u64::MAX };
+        }
         let elapsed = (u128::from(ahead) * MILLION).div_ceil(u128::from(self.rate_ppm));
         self.rate_since.true_time.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
     }
@@ -136,7 +139,8 @@ impl NodeClock {
     fn change_rates(&mut self, now: u64, change: impl FnOnce(&mut Laid<u32>)) {
         self.rate_since = Pair { true_time: now, local: self.local(now) };
         change(&mut self.rates);
-        self.rate_ppm = self.rates.in_force().last().copied().unwrap_or(RIGHT_PPM);
+        let rates = || self.rates.in_force().copied();
+        self.rate_ppm = rates().find(|rate| *rate == 0).or(rates().last()).unwrap_or(RIGHT_PPM);
     }
 
     fn change_drifts(&mut self, now: u64, change: impl FnOnce(&mut Laid<i32>)) {

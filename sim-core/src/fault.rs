@@ -31,7 +31,7 @@ pub use heal::{Liveness, heal, heal_core, liveness};
 pub(crate) use kinds::KINDS;
 pub use kinds::{
     clock_drift, clock_rate, clock_reset, clock_sine, clock_step, clock_strobe, crash, fail_over, out_of_memory, pause,
-    power_loss, slow_cpu, stop, upgrade,
+    power_loss, slow_cpu, stop, suspend, upgrade,
 };
 pub use plan::{Fault, FaultId, Plan, PlanError, Selector, When};
 pub use rhythm::{Rhythm, swizzle};

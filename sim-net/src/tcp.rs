@@ -10,7 +10,8 @@
 mod close;
 mod keepalive;
 mod open;
-mod transfer;
+mod window;
+mod wire;
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,6 +27,12 @@ use crate::link::LinkId;
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
+
+/// The first retransmission timeout (Linux, `TCP_RTO_MIN`).
+const RTO_MIN: u64 = 200 * MILLISECOND;
+
+/// The sender gives up after so long without an acknowledgement.
+const GIVE_UP: u64 = 924 * SECOND + 600 * MILLISECOND;
 
 /// A connection that a program holds: its slot, and its number, which is never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

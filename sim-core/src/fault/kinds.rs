@@ -27,6 +27,13 @@ pub fn pause(node: &str) -> Fault {
     Fault::new("node.pause", &[node])
 }
 
+/// Freezes the tasks of a node and its monotonic clock with them, as a virtual machine that is suspended: when it resumes
+/// after [`lasting`](Fault::lasting), no timer has come closer, and the wall clock has jumped (`clock_gettime(2)`:
+/// `CLOCK_MONOTONIC` does not count the time that a system is suspended).
+pub fn suspend(node: &str) -> Fault {
+    Fault::new("node.suspend", &[node])
+}
+
 /// Lets every poll of a node's tasks take so much time, as on a machine that swaps or has a noisy neighbour; fast again
 /// after [`lasting`](Fault::lasting).
 pub fn slow_cpu(node: &str, poll_cost: Duration) -> Fault {
@@ -102,6 +109,16 @@ pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::new("node.pause", |f| on_node(f, |world, id| world.hold_frozen(id, f)))
         .relent(|f| undo(f, World::let_thaw))
         .sample(|draws, among| pause(&one(draws, among)).lasting(away(draws))),
+    FaultKind::new("node.suspend", |f| {
+        let stood = on_node(f, |world, id| world.hold_frozen(id, f))?;
+        f.only_target()?.clock().run_at(0, f.id);
+        Ok(stood)
+    })
+    .relent(|f| {
+        right_clock(f, Clock::end_rate)?;
+        undo(f, World::let_thaw)
+    })
+    .sample(|draws, among| suspend(&one(draws, among)).lasting(away(draws))),
     FaultKind::new("node.slow", |f| {
         let cost = f.span("poll_cost")?;
         on_node(f, |world, id| {
