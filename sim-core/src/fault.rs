@@ -26,7 +26,7 @@ mod target;
 
 pub use crate::glob::matches;
 pub(crate) use engine::Faults;
-pub use engine::{Act, Arm, FaultKind, FaultReport, Sample, faults, hit, kinds, observed, point};
+pub use engine::{Act, Arm, FaultKind, FaultReport, Sample, faults, hit, kinds, observed, point, struck};
 pub use heal::{Liveness, heal, heal_core, liveness};
 pub(crate) use kinds::KINDS;
 pub use kinds::{

@@ -129,8 +129,8 @@ pub(crate) struct Faults {
     waiting: usize,
     /// No fault begins any more.
     pub(super) over: bool,
-    /// What struck, as it struck.
-    struck: Vec<Fault>,
+    /// What struck, as it struck, and when.
+    struck: Vec<(u64, Fault)>,
 }
 
 impl Faults {
@@ -171,7 +171,7 @@ impl Faults {
 
     /// What struck, as a plan that says the same again.
     pub(crate) fn as_struck(&self) -> Plan {
-        Plan { faults: self.struck.clone() }
+        Plan { faults: self.struck.iter().map(|(_, fault)| fault.clone()).collect() }
     }
 
     /// The first fault that was asked for and never fired, and not for the sake of a budget.
@@ -442,7 +442,7 @@ impl World {
             When::Every(_) => When::At(Span(Duration::from_nanos(now))),
             other => other.clone(),
         };
-        faults.struck.push(Fault { when, id: FaultId::default(), ..fault.clone() });
+        faults.struck.push((now, Fault { when, id: FaultId::default(), ..fault.clone() }));
     }
 
     /// Counts a fault as fired that took effect some time after it struck.
@@ -464,6 +464,16 @@ impl World {
 #[track_caller]
 pub fn kinds() -> Vec<&'static str> {
     world::with("fault::kinds", |world| world.faults.borrow().kinds().map(|kind| kind.name).collect())
+}
+
+/// What struck so far, each fault with the time since the start of the simulation at which it did.
+///
+/// # Panics
+/// Outside a simulation.
+#[track_caller]
+pub fn struck() -> Vec<(Duration, Fault)> {
+    let struck = |world: &World| world.faults.borrow().struck.clone();
+    world::with("fault::struck", struck).into_iter().map(|(at, fault)| (Duration::from_nanos(at), fault)).collect()
 }
 
 /// Counts that a program met a fault: an operation of its went another way because of it. For devices; one that is not
