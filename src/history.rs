@@ -1,10 +1,13 @@
 //! The joint between the simulated clock and histories: what clients saw, stamped with simulated time.
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use sim_check::online::Watch;
-use sim_check::{Checker, Operation, Verdict};
-use sim_core::{Outcome, time};
+use sim_check::picture::{Band, Picture, timeline};
+use sim_check::{Checker, Moment, Operation, Verdict};
+use sim_core::{Outcome, fault, time};
 
 /// What the clients of a system saw: operations, each invoked and then ok, failed, or of unknown outcome.
 ///
@@ -64,15 +67,69 @@ impl<Op: Clone, Ret: Clone> History<Op, Ret> {
         self.log.operations()
     }
 
-    /// Demands that the history is what `checker` allows; ends the run otherwise: as incorrect with the evidence, or as
-    /// vacuous where there was nothing to check or the checker could not decide within its budget.
+    /// Demands that the history is what `checker` allows; ends the run otherwise: as incorrect with the evidence and a
+    /// timeline of it, or as vacuous where there was nothing to check or the checker could not decide within its budget.
     #[track_caller]
     pub fn check(&self, checker: impl Checker<Op, Ret>) {
         match self.log.verdict(&checker) {
             Verdict::Valid => {}
-            Verdict::Invalid(evidence) => sim_core::fail(Outcome::Incorrect, evidence.sentence),
+            Verdict::Invalid(evidence) => self.fail(Verdict::Invalid(evidence)),
             verdict => sim_core::fail(Outcome::Vacuous, format!("the history decides nothing: {verdict}")),
         }
+    }
+
+    /// What `checker` says, and a picture of it with the faults that struck so far as bands: for
+    /// [`page`](sim_check::picture::page), which makes an HTML file of it.
+    ///
+    /// ```
+    /// use sim::check::model::{RegisterOp, RegisterRet};
+    /// use sim::check::picture::page;
+    /// use sim::prelude::*;
+    ///
+    /// let report = sim::simulation(1).run(|| async {
+    ///     node("store").start(|| sim::time::sleep(9.secs()));
+    ///     let history = History::new();
+    ///     faults().at(1.secs(), pause("store").lasting(2.secs()));
+    ///     for second in 0..5 {
+    ///         history.invoke(0, RegisterOp::Read).ok(RegisterRet::Value(second / 4));
+    ///         sim::time::sleep(1.secs()).await;
+    ///     }
+    ///     let (verdict, picture) = history.picture("a store", &linearizable(Register::<i64>::default()));
+    ///     assert!(verdict.evidence().is_some(), "nobody wrote 1");
+    ///     let page = page(&[picture]); // for std::fs::write("store.html", page)
+    ///     assert!(page.contains("class=\"band\"") && page.contains("pause store"), "{page}");
+    /// });
+    /// assert!(report.passed(), "{}", report.message);
+    /// ```
+    pub fn picture(&self, title: impl Into<String>, checker: &impl Checker<Op, Ret>) -> (Verdict, Picture)
+    where
+        Op: Debug,
+        Ret: Debug,
+    {
+        let (operations, verdict) = (self.operations(), self.log.verdict(checker));
+        let picture = Picture::of_any(title, &operations, self.bands(), &verdict);
+        (verdict, picture)
+    }
+
+    /// The faults that struck so far, among the events of the history.
+    fn bands(&self) -> Vec<Band> {
+        let operations = self.operations();
+        let moments = operations.iter().flat_map(|operation| [Some(operation.invoked), operation.ended()]);
+        let mut times: Vec<u64> = moments.flatten().map(|moment| moment.time).collect();
+        times.sort_unstable();
+        let moment = |time: u64| Moment { index: times.partition_point(|earlier| *earlier < time) as u64, time };
+        let band = |(at, fault): (Duration, fault::Fault)| Band {
+            what: fault.to_string(),
+            from: moment(nanos(at)),
+            to: fault.lasting.map(|lasting| moment(nanos(at.saturating_add(lasting.0)))),
+        };
+        fault::struck().into_iter().map(band).collect()
+    }
+
+    #[track_caller]
+    fn fail(&self, verdict: Verdict) -> ! {
+        let timeline = timeline(&verdict, &self.bands());
+        sim_core::fail(Outcome::Incorrect, format!("{verdict}\n{}", timeline.trim_end()))
     }
 }
 
@@ -110,7 +167,7 @@ impl<Op: Clone, Ret: Clone> History<Op, Ret> {
         let broken = watches.iter_mut().find_map(|watch| watch.look(&self.log));
         drop(watches);
         if let Some(evidence) = broken {
-            sim_core::fail(Outcome::Incorrect, evidence.sentence);
+            self.fail(Verdict::Invalid(Box::new(evidence)));
         }
     }
 }
@@ -160,5 +217,9 @@ impl<Op: Clone, Ret: Clone> Call<Op, Ret> {
 
 #[track_caller]
 fn now_ns() -> u64 {
-    u64::try_from(time::elapsed().as_nanos()).unwrap_or(u64::MAX)
+    nanos(time::elapsed())
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

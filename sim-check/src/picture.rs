@@ -32,7 +32,7 @@ use std::fmt::Debug;
 
 pub use bands::Band;
 pub use html::page;
-pub use terminal::terminal;
+pub use terminal::{terminal, timeline};
 
 use crate::history::{Moment, Operation, Outcome};
 use crate::model::Model;

@@ -133,6 +133,29 @@ fn a_bank_agrees_with_its_definition() {
 }
 
 #[test]
+fn a_bank_of_a_known_total_that_lends_agrees_with_its_definition() {
+    let draw: Draw = |dice| {
+        let balance = |dice: &mut Dice| match dice.roll(20) {
+            0 => Value::Nil,
+            _ => Value::Int(dice.roll(4) as i64 - 1),
+        };
+        let found = vec![(Value::Int(0), balance(dice)), (Value::Int(1), balance(dice))];
+        if dice.roll(6) == 0 { ("transfer", Value::Nil, Value::Nil) } else { ("read", Value::Nil, Value::Map(found)) }
+    };
+    agree(
+        draw,
+        || Box::new(bank().total(2).negative_balances()),
+        |events| {
+            let sum = |read: &ClientEvent| match &read.value {
+                Value::Map(found) => found.iter().map(|(_, balance)| balance.as_int()).sum::<Option<i64>>(),
+                _ => Some(2),
+            };
+            broken_if(oks(events, "read").iter().any(|read| sum(read) != Some(2)))
+        },
+    );
+}
+
+#[test]
 fn a_counter_agrees_with_its_definition() {
     let draw: Draw = |dice| match dice.roll(2) {
         0 => {
@@ -384,6 +407,64 @@ fn writes_that_show_others_agree_with_their_definition() {
     );
 }
 
+/// Reads and writes of a register, most of them as they have to be.
+fn causal_events(dice: &mut Dice) -> Vec<ClientEvent> {
+    let (mut value, mut counter, mut position) = (0, 0, Value::Nil);
+    let mut event = |index: u64, dice: &mut Dice| {
+        let off = |dice: &mut Dice| i64::from(dice.roll(12) == 0);
+        let f = ["read-init", "read", "write"][dice.roll(3) as usize];
+        let found = match f {
+            "write" => Value::Int(counter + 1 + off(dice)),
+            _ if dice.roll(12) == 0 => Value::Nil,
+            _ => Value::Int(value + off(dice)),
+        };
+        let link = match dice.roll(12) {
+            0 => Value::Keyword("init".into()),
+            1 => Value::Int(dice.roll(4) as i64),
+            _ => position.clone(),
+        };
+        if f == "write" {
+            (counter, value) = (counter + 1, found.as_int().expect("a number"));
+        }
+        position = Value::Int(index as i64);
+        let also = vec![("link".to_string(), link), ("position".to_string(), position.clone())];
+        let phase = if dice.roll(12) == 0 { Phase::Info } else { Phase::Ok };
+        let moment = Moment { index, time: 0 };
+        ClientEvent { process: 1, phase, f: f.to_string(), value: found, also, moment }
+    };
+    let length = 1 + dice.roll(6);
+    (0..length).map(|index| event(index, &mut *dice)).collect()
+}
+
+#[test]
+fn causal_registers_agree_with_their_definition() {
+    let (mut fine, mut broken) = (0, 0);
+    for seed in 0..HISTORIES {
+        let events = causal_events(&mut Dice(seed << 20));
+        let acts: Vec<&ClientEvent> = events.iter().filter(|event| event.phase == Phase::Ok).collect();
+        let holds = |n: usize| {
+            let (act, before) = (acts[n], &acts[..n]);
+            let writes: Vec<_> = before.iter().filter(|act| act.f == "write").collect();
+            let value = writes.last().map_or(Value::Int(0), |write| write.value.clone());
+            let position = before.last().and_then(|last| last.also("position").cloned()).unwrap_or_default();
+            let linked = [&Value::Keyword("init".into()), &position].contains(&act.also("link").expect("a link"));
+            let first = act.f == "read-init" && writes.is_empty();
+            linked
+                && match act.f.as_str() {
+                    "write" => act.value == Value::Int(writes.len() as i64 + 1),
+                    _ if first => act.value == Value::Int(0),
+                    _ => act.value == Value::Nil || act.value == value,
+                }
+        };
+        // What follows a violation is not judged.
+        let expected = (0..acts.len()).all(holds);
+        let verdict = fold(&mut causal(), &events);
+        assert_eq!(verdict.evidence().is_none(), expected, "{verdict} of {events:#?}");
+        *(if expected { &mut fine } else { &mut broken }) += 1;
+    }
+    assert!(fine > HISTORIES / 10 && broken > HISTORIES / 10, "{fine} fine and {broken} broken of {HISTORIES}");
+}
+
 #[test]
 fn numbers_that_grow_agree_with_their_definition() {
     let draw: Draw = |dice| ("read", Value::Nil, dice.int(9));
@@ -575,4 +656,72 @@ fn order_of(
     let mentions =
         ends.iter().flat_map(|e| sent(e).map(|(_, value)| value).into_iter().chain(polled(e).into_iter().map(|p| p.1)));
     mentions.into_iter().find(|value| at.contains(value))
+}
+
+/// Transactions that each send a message and poll some, of one partition in which message n is at offset n.
+const TRANSACTIONS: Draw = |dice| {
+    let word = |word: &str| Value::Keyword(word.into());
+    let at = |message: Value| Value::List(vec![message.clone(), message]);
+    let send = |value: Value| Value::List(vec![word("send"), word("x"), value]);
+    let (sent, found) = (dice.int(6), Value::List((0..dice.roll(3)).map(|_| at(dice.int(6))).collect()));
+    let asked = Value::List(vec![send(sent.clone()), Value::List(vec![word("poll")])]);
+    let poll = Value::List(vec![word("poll"), Value::Map(vec![(word("x"), found)])]);
+    ("txn", asked, Value::List(vec![send(at(sent)), poll]))
+};
+
+#[test]
+fn circles_of_logs_agree_with_the_closure_of_what_comes_before_what() {
+    for ww_deps in [false, true] {
+        let mut circles = 0;
+        for seed in 0..HISTORIES {
+            let events = random(&mut Dice(seed << 20), TRANSACTIONS);
+            let mut check = if ww_deps { kafka().ww_deps() } else { kafka() };
+            fold(&mut check, &events);
+            let found = check.report().problems.keys().any(|kind| matches!(kind, KafkaKind::G0 | KafkaKind::G1c));
+            let expected = goes_in_circles(&events, ww_deps);
+            assert_eq!(found, expected, "with ww edges: {ww_deps}, of {events:#?}");
+            circles += u64::from(expected);
+        }
+        let some = HISTORIES / 20;
+        assert!((some..HISTORIES - some).contains(&circles), "{circles} of {HISTORIES} go in circles");
+    }
+}
+
+/// Whether some transaction has to come before itself.
+fn goes_in_circles(events: &[ClientEvent], ww_deps: bool) -> bool {
+    let mut acts = pairs(events);
+    acts.sort_by_key(|(invoked, end)| (end.is_none(), end.map_or(invoked.process, |end| end.moment.index)));
+    let says = |n: usize| acts[n].1.unwrap_or(acts[n].0).value.members();
+    let sent = |n: usize| {
+        let value = &says(n)[0].members()[2];
+        value.as_int().unwrap_or_else(|| value.members()[1].as_int().expect("a message"))
+    };
+    let polled = |n: usize| -> Vec<i64> {
+        let Some(Value::Map(found)) = says(n)[1].members().get(1) else { return vec![] };
+        found[0].1.members().iter().filter_map(|pair| pair.members()[1].as_int()).collect()
+    };
+    let (all, phase) = (0..acts.len(), |n: usize| acts[n].1.map_or(Phase::Info, |end| end.phase));
+    let alive = || all.clone().filter(|n| phase(*n) != Phase::Fail);
+    let writer = |message: i64| all.clone().rfind(|n| sent(*n) == message);
+    let mut before = vec![vec![false; acts.len()]; acts.len()];
+    for to in alive() {
+        polled(to).into_iter().filter_map(writer).filter(|from| *from != to).for_each(|from| before[from][to] = true);
+        let invoked = acts[to].0.moment;
+        let over = alive().filter(|from| ended(&acts[*from], Phase::Ok).is_some_and(|end| end.moment < invoked));
+        over.for_each(|from| before[from][to] = true);
+    }
+    // Only acknowledged sends tell their offset; polls of any kind do.
+    let placed = all.clone().flat_map(|n| polled(n).into_iter().chain((phase(n) == Phase::Ok).then(|| sent(n))));
+    let order: Vec<usize> = placed.collect::<BTreeSet<i64>>().into_iter().filter_map(writer).collect();
+    for pair in order.windows(2).filter(|pair| ww_deps && pair[0] != pair[1]) {
+        before[pair[0]][pair[1]] = true;
+    }
+    for middle in all.clone() {
+        for from in all.clone() {
+            for to in all.clone() {
+                before[from][to] |= before[from][middle] && before[middle][to];
+            }
+        }
+    }
+    all.into_iter().any(|n| before[n][n])
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::witnesses;
+use super::{Band, witnesses};
 use crate::verdict::{Evidence, Verdict, Witness};
 
 /// How wide an event is, at most; how wide all are, and how many operations are shown.
@@ -15,8 +15,13 @@ const SHOWN: usize = 24;
 ///
 /// Control characters are shown and not sent.
 pub fn terminal(verdict: &Verdict) -> String {
+    timeline(verdict, &[])
+}
+
+/// Like [`terminal`], with those of the faults below the operations that were there at the same time.
+pub fn timeline(verdict: &Verdict, faults: &[Band]) -> String {
     let Some(evidence) = verdict.evidence() else { return String::new() };
-    let mut lines = timeline(evidence);
+    let mut lines = operations(evidence, faults);
     for tie in &evidence.ties {
         let reason = printable(&tie.reason);
         let _ = writeln!(lines, "T{} ──{}──▶ T{}  {reason}", tie.from + 1, tie.kind, tie.to + 1);
@@ -24,7 +29,7 @@ pub fn terminal(verdict: &Verdict) -> String {
     lines
 }
 
-fn timeline(evidence: &Evidence) -> String {
+fn operations(evidence: &Evidence, faults: &[Band]) -> String {
     let mut shown = witnesses(evidence);
     let more = shown.len().saturating_sub(SHOWN);
     shown.drain(..more);
@@ -55,6 +60,30 @@ fn timeline(evidence: &Evidence) -> String {
         let what = printable(&witness.what);
         let why = remark(evidence, witness);
         let _ = writeln!(lines, "{name:margin$} {:from$}{bar}{:space$}{what}{why}", "", "");
+    }
+    let place = |index: u64| events.range(..index).count().min(places.len().saturating_sub(1)) * cell;
+    let beside = |band: &&Band| {
+        let (first, last) = (events.first().copied().unwrap_or(0), events.last().copied().unwrap_or(0));
+        band.from.index <= last && band.to.is_none_or(|to| to.index > first)
+    };
+    let (beside, others): (Vec<&Band>, Vec<&Band>) = faults.iter().partition(beside);
+    for band in beside.iter().take(SHOWN) {
+        let from = place(band.from.index);
+        let wide = band.to.map_or(width + 1, |to| place(to.index)).saturating_sub(from).max(1);
+        let space = (width + 2).saturating_sub(from + wide).max(2);
+        let _ = writeln!(
+            lines,
+            "{:margin$} {:from$}{}{:space$}{}",
+            "fault",
+            "",
+            "▒".repeat(wide),
+            "",
+            printable(&band.what)
+        );
+    }
+    let untold = others.len() + beside.len().saturating_sub(SHOWN);
+    if untold > 0 {
+        let _ = writeln!(lines, "({untold} faults at other times are not shown)");
     }
     lines
 }
