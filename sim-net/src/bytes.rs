@@ -164,7 +164,11 @@ macro_rules! reads {
 
 macro_rules! writes {
     ($type:ty, $stream:ident => $reach:expr) => {
-        impl ::tokio::io::AsyncWrite for $type {
+        writes!(@ ::tokio::io::AsyncWrite, poll_shutdown, $type, $stream => $reach);
+        writes!(@ ::futures_io::AsyncWrite, poll_close, $type, $stream => $reach);
+    };
+    (@ $trait:path, $poll_close:ident, $type:ty, $stream:ident => $reach:expr) => {
+        impl $trait for $type {
             #[inline]
             fn poll_write(
                 self: ::std::pin::Pin<&mut Self>,
@@ -182,33 +186,7 @@ macro_rules! writes {
                 ::std::task::Poll::Ready(Ok(()))
             }
 
-            fn poll_shutdown(
-                self: ::std::pin::Pin<&mut Self>,
-                _cx: &mut ::std::task::Context<'_>,
-            ) -> ::std::task::Poll<::std::io::Result<()>> {
-                let $stream = &*self;
-                ::std::task::Poll::Ready($reach.shut_write())
-            }
-        }
-
-        impl futures_io::AsyncWrite for $type {
-            fn poll_write(
-                self: ::std::pin::Pin<&mut Self>,
-                cx: &mut ::std::task::Context<'_>,
-                bytes: &[u8],
-            ) -> ::std::task::Poll<::std::io::Result<usize>> {
-                let $stream = &*self;
-                $reach.poll_write(bytes, cx.waker())
-            }
-
-            fn poll_flush(
-                self: ::std::pin::Pin<&mut Self>,
-                _cx: &mut ::std::task::Context<'_>,
-            ) -> ::std::task::Poll<::std::io::Result<()>> {
-                ::std::task::Poll::Ready(Ok(()))
-            }
-
-            fn poll_close(
+            fn $poll_close(
                 self: ::std::pin::Pin<&mut Self>,
                 _cx: &mut ::std::task::Context<'_>,
             ) -> ::std::task::Poll<::std::io::Result<()>> {
