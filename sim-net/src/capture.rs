@@ -28,10 +28,12 @@ pub(crate) struct Flags {
 impl Flags {
     const NONE: Flags = Flags { syn: false, ack: false, fin: false, reset: false };
     pub(crate) const SYN: Flags = Flags { syn: true, ..Flags::NONE };
+    pub(crate) const SYN_ACK: Flags = Flags { ack: true, ..Flags::SYN };
     pub(crate) const ACK: Flags = Flags { ack: true, ..Flags::NONE };
     pub(crate) const DATA: Flags = Flags::ACK;
     pub(crate) const FIN: Flags = Flags { ack: true, fin: true, ..Flags::NONE };
     pub(crate) const RESET: Flags = Flags { reset: true, ..Flags::NONE };
+    pub(crate) const REFUSAL: Flags = Flags { ack: true, ..Flags::RESET };
 }
 
 enum Payload {
@@ -106,7 +108,9 @@ impl Kernel {
         let parts = bytes.chunks(16_384).chain(bytes.is_empty().then_some(bytes));
         for (at, part) in (device::now()..).zip(parts) {
             let acknowledged = capture.sequences.get(&(serial, 1 - end.side)).copied().unwrap_or(1);
-            let sequence = capture.sequences.entry((serial, end.side)).or_insert(u32::from(!flags.syn));
+            let sequence = capture.sequences.entry((serial, end.side)).or_insert(1);
+            // Both answers to a SYN begin the stream of their end.
+            *sequence = if flags.syn || flags == Flags::REFUSAL { 0 } else { *sequence };
             let payload = Payload::Segment { flags, sequence: *sequence, acknowledged };
             *sequence = sequence.wrapping_add(part.len() as u32 + u32::from(flags.syn || flags.fin));
             capture.packets.push(Captured { at, from, to, payload, bytes: part.to_vec() });

@@ -150,9 +150,13 @@ impl Kernel {
             (Some((true, process, mapped)), Some(latency)) => {
                 let connection = self.connections.get(slot);
                 (connection.sockets[1].process, connection.mapped) = (process, mapped);
+                self.capture(End { connection: slot, side: 1 }, Flags::SYN_ACK, &[]);
                 self.schedule_handshake(slot, latency, Phase::Answered { tries });
             }
-            (None, Some(latency)) => self.schedule_handshake(slot, latency, Phase::Refused { tries }),
+            (None, Some(latency)) => {
+                self.capture(End { connection: slot, side: 1 }, Flags::REFUSAL, &[]);
+                self.schedule_handshake(slot, latency, Phase::Refused { tries });
+            }
         }
     }
 
