@@ -16,6 +16,12 @@ pub(crate) fn end_process_with(finish: Finish) {
     let _ = FINISH.set(finish);
 }
 
+/// Whether this process lives for one run, so that what is the process's is the run's.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn has_process() -> bool {
+    FINISH.get().is_some()
+}
+
 /// A call that leaves the simulation is about to be made. Does nothing outside one.
 pub(crate) fn found(what: &str, instead: &str) {
     let Some(place) = ambient::whereabouts() else { return };
@@ -48,7 +54,10 @@ pub(crate) fn thread_blocks() {
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn unmodelled(call: &str) {
     let Some(place) = ambient::whereabouts() else { return };
+    // The names of functions are read from real files.
+    let hosted = crate::hosting::baton::set_hosted(false);
     let stack = crate::hosting::stack::of_the_program(&std::backtrace::Backtrace::force_capture().to_string());
+    crate::hosting::baton::set_hosted(hosted);
     let message = format!("{call} is not modelled, and was called on {place}{stack}");
     tell(message);
 }

@@ -20,30 +20,56 @@ const BLOCK: u8 = 1;
 const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
 const PR_SYS_DISPATCH_ON: usize = 1;
 
+/// What the kernel reads at every system call of a thread: whether it lets it through. Null where it does not ask.
+#[derive(Clone, Copy)]
+pub(crate) struct Selector(*const Cell<u8>);
+
 thread_local! {
-    /// What the kernel reads at every system call of this thread.
-    static SELECTOR: Cell<u8> = const { Cell::new(ALLOW) };
-    static ON: Cell<bool> = const { Cell::new(false) };
+    /// That of this thread, if the kernel knows it.
+    static OWN: Cell<u8> = const { Cell::new(ALLOW) };
+    /// That of the real thread that runs this one: see `hosting::switch`.
+    static SELECTOR: Cell<Selector> = const { Cell::new(Selector(std::ptr::null())) };
+}
+
+impl Selector {
+    #[inline]
+    fn cell(self) -> Option<&'static Cell<u8>> {
+        // SAFETY: null, or of the real thread of the simulation, which outlives all that run on it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// The selector of the thread that runs, to be used by a hosted thread that runs in its place.
+pub(crate) fn selector() -> Selector {
+    SELECTOR.get()
+}
+
+/// The calling hosted thread runs in place of the one that has this selector.
+pub(crate) fn use_selector(selector: Selector) {
+    SELECTOR.set(selector);
+}
+
+/// The calling hosted thread is about to run by itself, without hosted code.
+pub(crate) fn forget_selector() {
+    SELECTOR.set(Selector(std::ptr::null()));
 }
 
 /// Lets system calls of this thread through, or not. Returns what was before, for [`restore`].
 #[inline]
 pub(crate) fn allow() -> u8 {
-    SELECTOR.replace(ALLOW)
+    SELECTOR.get().cell().map_or(ALLOW, |selector| selector.replace(ALLOW))
 }
 
 /// Ends what [`allow`] began.
 #[inline]
 pub(crate) fn restore(before: u8) {
-    SELECTOR.set(before);
+    SELECTOR.get().cell().into_iter().for_each(|selector| selector.set(before));
 }
 
 /// A hosted program runs on this thread from now on, or does not.
 #[inline]
 pub(crate) fn hosted(hosted: bool) {
-    if ON.get() {
-        SELECTOR.set(if hosted { BLOCK } else { ALLOW });
-    }
+    restore(if hosted { BLOCK } else { ALLOW });
 }
 
 /// Where the C library's text is.
@@ -85,20 +111,19 @@ pub(crate) fn prepare() {
 
 /// Turns it on for the calling thread. The selector still lets everything through.
 pub(crate) fn enter_thread() {
-    if ON.get() {
+    if !SELECTOR.get().0.is_null() {
         return;
     }
     let Some((start, length)) = text_of_the_library() else { return };
-    let selector = SELECTOR.with(|selector| selector.as_ptr() as usize);
+    let selector = OWN.with(std::ptr::from_ref);
     let operation = PR_SET_SYSCALL_USER_DISPATCH as usize;
-    let args = [operation, PR_SYS_DISPATCH_ON, start, length, selector, 0];
+    let args = [operation, PR_SYS_DISPATCH_ON, start, length, selector as usize, 0];
     // SAFETY: the selector lives as long as the thread.
-    let on = unsafe { crate::syscall::raw(libc::SYS_prctl, args) } == 0;
-    ON.set(on);
-    if !on {
-        static SAID: std::sync::Once = std::sync::Once::new();
-        SAID.call_once(|| eprintln!("sim: this kernel cannot catch system calls that pass the C library by"));
+    if unsafe { crate::syscall::raw(libc::SYS_prctl, args) } == 0 {
+        return SELECTOR.set(Selector(selector));
     }
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| eprintln!("sim: this kernel cannot catch system calls that pass the C library by"));
 }
 
 extern "C" fn on_call(_signal: c_int, info: *mut siginfo_t, context: *mut c_void) {

@@ -2,28 +2,33 @@
 //!
 //! A hosted thread is a task of the executor whose poll hands it the baton and waits until it gives it back: because it
 //! waits for something, has ended, or its node died under it. So all that a hosted thread does happens inside a poll of
-//! its own task, and nothing runs beside it.
+//! its own task, and nothing runs beside it. How the baton is handed over is in `switch`.
 //!
-//! A thread that is killed never returns from the call in which it waits: it leaves by exit(2), no destructor runs, as in
-//! a process that is killed. One that returns keeps the baton until its thread-locals are gone, and is then joined for
-//! real, so that what the next thread finds (stacks, arenas) is the same in every run.
+//! A thread that is killed never returns from the call in which it waits: the real thread leaves by exit(2), no destructor
+//! runs, as in a process that is killed. One that returns keeps the baton until its thread-locals are gone, and is then
+//! joined for real, so that what the next thread finds (stacks, arenas) is the same in every run.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use sim_core::ambient::{self, Lent};
 use sim_core::device::Process;
 use sim_core::task::AbortHandle;
 
+use super::asynchronous::Root;
+use super::device::{Hosts, existing, hosts};
 use super::real;
+use super::switch::Dock;
+use crate::strict::{self, Selector};
 use crate::syscall::raw;
 
-pub(crate) type StartRoutine = extern "C" fn(*mut c_void) -> *mut c_void;
+/// What a thread begins with. pthread_exit(3) unwinds through it.
+pub(crate) type StartRoutine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// What a thread that is given the baton shall do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,18 +52,16 @@ pub(crate) enum Stand {
     Gone,
 }
 
-const EXECUTOR: u32 = 0;
-const THREAD: u32 = 1;
-
 /// A hosted thread.
 pub(crate) struct Thread {
     pub(crate) process: Process,
     /// What gettid(2) says.
     pub(crate) number: u32,
     name: RefCell<String>,
-    turn: AtomicU32,
-    /// What the real kernel calls it.
+    dock: Dock,
+    /// What the real kernel calls it, once it is docked.
     real_id: Cell<u32>,
+    selector: Selector,
     order: Cell<Order>,
     stand: Cell<Stand>,
     waker: RefCell<Option<Waker>>,
@@ -74,12 +77,17 @@ pub(crate) struct Thread {
     pub(crate) yields: Cell<u32>,
     /// Calls it made since it last waited.
     pub(crate) calls: Cell<u32>,
-    /// It waits at an address of its own stack or thread-locals, to which others hold pointers.
-    pub(crate) pinned: Cell<bool>,
+    /// Signals that it blocks, as it believes.
+    pub(crate) signal_mask: Cell<u64>,
+    /// Where it waits, if that is an address of its own stack or thread-locals, to which others hold pointers.
+    pub(crate) pinned: Cell<Option<usize>>,
     pub(crate) task: Cell<Option<AbortHandle>>,
+    pub(crate) root: Root,
+    /// The device, so that a call need not look for it.
+    pub(crate) hosts: Weak<Hosts>,
 }
 
-// SAFETY: only the thread that holds the baton reaches anything but `turn`, and the baton is passed on through `turn`.
+// SAFETY: only the thread that holds the baton reaches anything but `dock`, and the baton is passed on through that.
 unsafe impl Send for Thread {}
 // SAFETY: as above.
 unsafe impl Sync for Thread {}
@@ -98,7 +106,7 @@ pub(crate) fn hosted() -> bool {
 /// Says whether a hosted program runs on this thread. Returns what was before.
 pub(crate) fn set_hosted(hosted: bool) -> bool {
     ambient::set_hosting(hosted);
-    crate::strict::hosted(hosted);
+    strict::hosted(hosted);
     HOSTED.replace(hosted)
 }
 
@@ -107,12 +115,6 @@ pub(crate) fn set_hosted(hosted: bool) -> bool {
 pub(crate) fn me() -> Option<&'static Thread> {
     // SAFETY: null or set by `trampoline`, whose reference it leaks until the thread is joined; the result is not kept.
     unsafe { ME.get().as_ref() }
-}
-
-fn futex(word: &AtomicU32, operation: c_int, value: u32) {
-    let args = [word.as_ptr() as usize, (operation | libc::FUTEX_PRIVATE_FLAG) as usize, value as usize, 0, 0, 0];
-    // SAFETY: the word outlives the call, and neither operation writes to it.
-    unsafe { raw(libc::SYS_futex, args) };
 }
 
 impl Thread {
@@ -131,8 +133,9 @@ impl Thread {
             process,
             number,
             name: RefCell::new(name),
-            turn: AtomicU32::new(EXECUTOR),
+            dock: Dock::default(),
             real_id: Cell::new(0),
+            selector: strict::selector(),
             order: Cell::new(Order::Run),
             stand: Cell::new(Stand::Parked),
             waker: RefCell::default(),
@@ -146,8 +149,11 @@ impl Thread {
             destructors: Cell::new(0),
             yields: Cell::new(0),
             calls: Cell::new(0),
-            pinned: Cell::new(false),
+            signal_mask: Cell::new(0),
+            pinned: Cell::new(None),
             task: Cell::new(None),
+            root: Root::default(),
+            hosts: Rc::downgrade(&hosts()),
         });
         let argument = Arc::into_raw(thread.clone());
         // SAFETY: the attributes are the caller's or null; the argument is the reference that `trampoline` takes over.
@@ -183,6 +189,7 @@ impl Thread {
         self.stand.get() != Stand::Parked
     }
 
+    /// What it returned, once it is released.
     pub(crate) fn result(&self) -> *mut c_void {
         self.result.get()
     }
@@ -194,11 +201,9 @@ impl Thread {
     /// Hands it the baton and waits until that comes back.
     fn give(&self, order: Order) {
         self.order.set(order);
-        self.turn.store(THREAD, Ordering::Release);
-        futex(&self.turn, libc::FUTEX_WAKE, 1);
-        while self.turn.load(Ordering::Acquire) == THREAD {
-            futex(&self.turn, libc::FUTEX_WAIT, THREAD);
-        }
+        let before = strict::allow();
+        self.dock.enter();
+        strict::restore(before);
     }
 
     /// Gives the baton back and waits for the next turn. The calling thread must be this one.
@@ -209,54 +214,67 @@ impl Thread {
     fn pass(&self, stand: Stand) {
         self.stand.set(stand);
         loop {
-            self.turn.store(EXECUTOR, Ordering::Release);
-            futex(&self.turn, libc::FUTEX_WAKE, 1);
-            self.await_turn();
+            self.dock.leave();
             match self.order.get() {
-                Order::Run => return,
+                Order::Run => return strict::hosted(HOSTED.get()),
                 Order::Tell => {
-                    let hosted = set_hosted(false);
+                    let hosted = HOSTED.replace(false);
                     *self.stack.borrow_mut() = std::backtrace::Backtrace::force_capture().to_string();
-                    set_hosted(hosted);
+                    HOSTED.set(hosted);
                 }
-                Order::Die => self.die(),
+                Order::Die => self.leave(),
             }
         }
     }
 
-    fn await_turn(&self) {
-        while self.turn.load(Ordering::Acquire) == EXECUTOR {
-            futex(&self.turn, libc::FUTEX_WAIT, EXECUTOR);
+    /// Gives the baton back for good: because the thread was told so, or because its process is no more. The calling
+    /// thread must be this one, and goes no further.
+    pub(crate) fn leave(&self) -> ! {
+        self.stand.set(Stand::Left);
+        self.joiner.take().into_iter().for_each(Waker::wake);
+        HOSTED.set(false);
+        ambient::give_back();
+        self.dock.leave();
+        unreachable!("a thread that has left was given the baton")
+    }
+
+    /// Ends the real thread of a program that goes no further.
+    fn bury(&self) {
+        self.stand.set(Stand::Gone);
+        self.dock.end();
+        match self.pinned.get() {
+            Some(address) => {
+                self.await_end();
+                self.give_back_stack_below(address);
+            }
+            // SAFETY: the thread was made joinable and nobody joined it before: `Gone` is set once.
+            None => _ = unsafe { real::pthread_join(self.pthread.get()) },
+        }
+        self.forget_its_own();
+    }
+
+    /// Gives the memory back of the stack of a thread that is no more and stays, but for what others point to.
+    fn give_back_stack_below(&self, address: usize) {
+        const PAGE: usize = 4096;
+        // SAFETY: the thread was not joined, so its id is valid.
+        let Some(start) = (unsafe { real::start_of_stack(self.pthread.get()) }) else { return };
+        // What is pointed to may begin before the word that was waited at.
+        let end = (address & !(PAGE - 1)).saturating_sub(PAGE);
+        if end > start {
+            // SAFETY: memory of a stack that nobody uses any more.
+            unsafe { raw(libc::SYS_madvise, [start, end - start, libc::MADV_DONTNEED as usize, 0, 0, 0]) };
         }
     }
 
-    /// Ends the calling thread, which was told so. Whoever told it waits for its end.
-    fn die(&self) -> ! {
-        HOSTED.set(false);
-        crate::strict::hosted(false);
-        ambient::give_back();
-        // SAFETY: ends this thread only; its stack is freed by whoever joins it.
-        unsafe { raw(libc::SYS_exit, [0; 6]) };
-        unreachable!("exit(2) does not return")
-    }
-
-    /// Ends the calling thread where it stands, because its process is no more.
-    pub(crate) fn leave(&self) -> ! {
-        self.stand.set(Stand::Left);
-        HOSTED.set(false);
-        crate::strict::hosted(false);
-        ambient::give_back();
-        self.turn.store(EXECUTOR, Ordering::Release);
-        futex(&self.turn, libc::FUTEX_WAKE, 1);
-        // SAFETY: as in `die`.
-        unsafe { raw(libc::SYS_exit, [0; 6]) };
-        unreachable!("exit(2) does not return")
+    /// Drops the reference that the thread itself had. The caller has another.
+    fn forget_its_own(&self) {
+        // SAFETY: leaked by `create`, and dropped once, as the real thread ends once and is no more.
+        unsafe { Arc::decrement_strong_count(self) };
     }
 
     /// Waits until the real thread is no more, and leaves its stack where it is: parking_lot's table of who waits, a
     /// static of the whole process, points there.
-    fn leave_as_ghost(&self) {
-        self.stand.set(Stand::Gone);
+    fn await_end(&self) {
         let id = self.real_id.get() as usize;
         // SAFETY: takes no argument.
         let process = unsafe { raw(libc::SYS_getpid, [0; 6]) } as usize;
@@ -267,20 +285,15 @@ impl Thread {
         }
     }
 
-    /// Waits until the real thread is no more.
-    fn bury(&self) {
-        self.stand.set(Stand::Gone);
-        // SAFETY: the thread was made joinable and nobody joined it before: `Gone` is set once.
-        unsafe { real::pthread_join(self.pthread.get()) };
-    }
-
     /// Lets a thread that has finished go, with nobody to ask for its result any more.
     pub(crate) fn release(&self) {
         if self.stand.get() == Stand::Finished {
+            self.stand.set(Stand::Gone);
             self.order.set(Order::Run);
-            self.turn.store(THREAD, Ordering::Release);
-            futex(&self.turn, libc::FUTEX_WAKE, 1);
-            self.bury();
+            self.dock.go_home();
+            // SAFETY: as in `bury`.
+            self.result.set(unsafe { real::pthread_join(self.pthread.get()) });
+            self.forget_its_own();
         }
     }
 
@@ -291,20 +304,29 @@ impl Thread {
     }
 
     fn kill(&self) {
-        match self.stand.get() {
-            Stand::Parked => {
-                self.order.set(Order::Die);
-                self.turn.store(THREAD, Ordering::Release);
-                futex(&self.turn, libc::FUTEX_WAKE, 1);
-                match self.pinned.get() {
-                    true => self.leave_as_ghost(),
-                    false => self.bury(),
-                }
+        if self.stand.get() == Stand::Parked && self.root.end() {
+            self.run();
+            if let Some(hosts) = existing() {
+                hosts.close_all(self.process);
             }
+        }
+        if self.stand.get() == Stand::Parked {
+            self.give(Order::Die);
+        }
+        match self.stand.get() {
             Stand::Left => self.bury(),
             Stand::Finished => self.release(),
-            Stand::Gone => {}
+            Stand::Parked | Stand::Gone => {}
         }
+    }
+
+    /// Lets the program run until it waits, or ends.
+    fn run(&self) {
+        let before = ambient::set_hosting(true);
+        let outside = super::environment::enter(self.process.node);
+        self.give(Order::Run);
+        super::environment::leave(&outside);
+        ambient::set_hosting(before);
     }
 
     /// The calls that it is in, outermost last, as far as they are of the program.
@@ -317,27 +339,25 @@ impl Thread {
     }
 }
 
-extern "C" fn trampoline(argument: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn trampoline(argument: *mut c_void) -> *mut c_void {
     let thread: *const Thread = argument.cast();
     ME.set(thread);
     // SAFETY: the reference that `create` leaked for this thread.
     let thread = unsafe { &*thread };
-    thread.await_turn();
     // SAFETY: takes no argument.
     thread.real_id.set(unsafe { raw(libc::SYS_gettid, [0; 6]) } as u32);
+    thread.dock.dock();
     if let Some(lent) = thread.lent.take() {
         lent.adopt();
     }
     if thread.order.get() == Order::Die {
-        thread.die();
+        thread.leave();
     }
-    crate::strict::enter_thread();
+    strict::use_selector(thread.selector);
     set_hosted(true);
     real::call_at_thread_end(last_words, argument);
     let Some((routine, argument)) = thread.routine.take() else { return std::ptr::null_mut() };
-    let result = routine(argument);
-    thread.result.set(result);
-    result
+    routine(argument)
 }
 
 /// Called by the C library after the thread's routine and its thread-locals, several times over; the last time counts.
@@ -351,10 +371,11 @@ extern "C" fn last_words(argument: *mut c_void) {
     }
     let joiner = thread.joiner.take();
     joiner.into_iter().for_each(Waker::wake);
-    thread.pass(Stand::Finished);
     HOSTED.set(false);
-    crate::strict::hosted(false);
     ambient::give_back();
+    strict::forget_selector();
+    // From here on it is the real thread that runs, at home.
+    thread.pass(Stand::Finished);
 }
 
 /// The task of a hosted thread.
@@ -373,11 +394,7 @@ impl Rider {
                 *known = Some(waker.clone());
             }
         }
-        let before = ambient::set_hosting(true);
-        let outside = super::environment::enter(thread.process.node);
-        thread.give(Order::Run);
-        super::environment::leave(&outside);
-        ambient::set_hosting(before);
+        thread.run();
         match thread.stand.get() {
             Stand::Parked => return Poll::Pending,
             Stand::Finished if thread.detached.get() || !thread.process.is_alive() => thread.release(),

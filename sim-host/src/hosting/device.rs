@@ -39,7 +39,7 @@ pub(crate) struct State {
     pub(crate) directory: std::path::PathBuf,
     pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
     pub(crate) draws: Draws,
-    /// Its destructors run when it is killed: it is asynchronous, and lives on the thread of the simulation.
+    /// Its destructors may run when it is killed: see [`super::asynchronous`].
     pub(crate) falls_apart: bool,
 }
 
@@ -138,6 +138,9 @@ impl Hosts {
     fn end_threads(&self, process: Process) {
         let of = |thread: &&Arc<Thread>| thread.process == process;
         let threads: Vec<Arc<Thread>> = self.threads.borrow().values().filter(of).cloned().collect();
+        if threads.iter().any(|thread| !thread.root.exists() && !thread.is_finished()) {
+            threads.iter().for_each(|thread| thread.root.forget());
+        }
         for thread in threads {
             let running = super::baton::me().is_some_and(|me| std::ptr::eq(me, &*thread));
             if let Some(task) = thread.task.take().filter(|_| !running) {

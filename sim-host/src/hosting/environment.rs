@@ -73,7 +73,11 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Variables) -> R) -> R {
     result
 }
 
+/// Lets `environ` show the variables of a node, where no other thread of the process may read it.
 fn show(node: NodeId) {
+    if !crate::leak::has_process() {
+        return;
+    }
     let pointers = existing().map_or(std::ptr::null(), |hosts| {
         hosts.variables.borrow().get(&node).map_or(std::ptr::null(), |variables| variables.pointers.as_ptr())
     });
@@ -93,6 +97,9 @@ pub(crate) fn enter(node: NodeId) -> Outside {
 
 /// The program has stopped running.
 pub(crate) fn leave(outside: &Outside) {
+    if !crate::leak::has_process() {
+        return;
+    }
     // SAFETY: as in `show`.
     unsafe { environ = outside.0 };
 }

@@ -7,9 +7,10 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::asynchronous::Root;
 use super::descriptor::{Description, Io, Object, lookup};
 use super::device::hosts;
-use super::{asynchronous, baton, wait};
+use super::{baton, wait};
 
 const EDGE: u32 = libc::EPOLLET as u32;
 const ONCE: u32 = libc::EPOLLONESHOT as u32;
@@ -53,9 +54,9 @@ impl Epoll {
         true
     }
 
-    /// Takes at most `most` descriptors that are ready: their bits and what the program wants to be told.
-    fn collect(&self, most: usize) -> Vec<(u32, u64)> {
-        let mut found = Vec::new();
+    /// Tells at most `most` descriptors that are ready: their bits and what the program wants to be told. How many it were.
+    fn collect(&self, most: usize, tell: &mut impl FnMut(u32, u64)) -> usize {
+        let mut found = 0;
         let mut again = Vec::new();
         let waiting = self.candidates.borrow().len();
         if waiting == 0 {
@@ -66,7 +67,7 @@ impl Epoll {
             self.candidates.borrow_mut().rotate_left(first);
         }
         for _ in 0..waiting {
-            if found.len() == most {
+            if found == most {
                 break;
             }
             let Some(descriptor) = self.candidates.borrow_mut().pop_front() else { break };
@@ -88,7 +89,8 @@ impl Epoll {
             if told == 0 || item.events == 0 {
                 continue;
             }
-            found.push((told, item.data));
+            tell(told, item.data);
+            found += 1;
             if item.events & ONCE != 0 {
                 item.events = 0;
             } else if item.events & EDGE == 0 {
@@ -140,27 +142,32 @@ pub(crate) fn control(epoll: c_int, operation: c_int, descriptor: c_int, event: 
     Ok(())
 }
 
-/// epoll_wait(2). `None` waits for ever.
-pub(crate) fn wait_for(epoll: c_int, most: usize, limit: Option<Duration>) -> Io<Vec<(u32, u64)>> {
+/// epoll_wait(2): tells at most `most` events. `None` waits for ever. How many it were.
+pub(crate) fn wait_for(
+    epoll: c_int,
+    most: usize,
+    limit: Option<Duration>,
+    mut tell: impl FnMut(u32, u64),
+) -> Io<usize> {
     let watch = lookup(epoll)?;
     let this = watch.object.as_epoll().ok_or(libc::EINVAL)?;
-    let found = this.collect(most);
-    if !found.is_empty() || limit == Some(Duration::ZERO) {
-        return Ok(found);
+    if limit == Some(Duration::ZERO) {
+        return Ok(this.collect(most, &mut tell));
     }
-    if baton::me().is_none() {
-        asynchronous::idle(&watch, limit);
-        return Ok(found);
-    }
+    let root = baton::me().map(|me| &me.root);
     let poll = |waker: &Waker| {
-        let found = this.collect(most);
-        if found.is_empty() {
+        let found = this.collect(most, &mut tell);
+        if found == 0 && !root.is_some_and(Root::is_over) {
             watch.wait(waker);
             return Poll::Pending;
         }
         Poll::Ready(found)
     };
-    Ok(wait::block_for("epoll_wait", limit, poll).unwrap_or_default())
+    let wait = || wait::block_for("epoll_wait", limit, poll).unwrap_or_default();
+    Ok(match root {
+        Some(root) => root.idle(wait),
+        None => wait(),
+    })
 }
 
 /// poll(2): asks each descriptor; a negative one is left out. How many have something to tell.

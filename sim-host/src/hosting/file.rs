@@ -226,7 +226,7 @@ impl OpenFile {
         Ok(position)
     }
 
-    /// fsync(2): takes its time on a thread, and none on the fast path, which cannot wait.
+    /// fsync(2): takes its time, but for hosted code that is on no thread of its own and cannot wait.
     pub(crate) fn sync(&self) -> Io<()> {
         let Body::Disk(file) = &self.body else { return Ok(()) };
         match baton::me() {

@@ -3,8 +3,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`node`] | what users call: [`node::Host`] |
-//! | `baton` | the threads of hosted programs, of which one runs |
-//! | `asynchronous` | asynchronous programs without a thread of their own |
+//! | `baton`, `switch` | the threads of hosted programs, of which one runs; and how |
+//! | `asynchronous` | asynchronous programs on a runtime of their own |
 //! | `wait` | how a call that blocks waits in the simulation |
 //! | `device` | processes and their descriptors, as a device of the simulation |
 //! | `descriptor` | what a descriptor stands for, who watches it |
@@ -32,6 +32,11 @@ pub(crate) mod real;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stack;
+#[cfg(target_arch = "x86_64")]
+mod switch;
+#[cfg(target_arch = "aarch64")]
+#[path = "switch_not.rs"]
+mod switch;
 pub(crate) mod unix;
 pub(crate) mod wait;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, c_void};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -41,8 +42,10 @@ pub trait Host: Sized {
         F: Fn() -> R + Send + Sync + 'static,
         R: MainResult;
 
-    /// Starts it with an asynchronous program on a tokio runtime of its own (current-thread): the fast path, which needs
-    /// no switch of threads. The program must not block outside `spawn_blocking`.
+    /// Starts it with an asynchronous program on a tokio runtime of its own (current-thread).
+    ///
+    /// A kill drops the runtime with its tasks, unless it has other threads: a life leaves no memory behind. Their
+    /// destructors reach nothing.
     ///
     /// # Panics
     /// When the node is already running.
@@ -85,8 +88,8 @@ impl Host for Node {
         F: Fn() -> R + Send + Sync + 'static,
         R: MainResult,
     {
-        let main: Main = Arc::new(move || main().into_result());
-        self.start(move || run(main.clone()))
+        let main: Main = Rc::new(move || main().into_result());
+        self.start(move || run(main.clone(), false))
     }
 
     #[track_caller]
@@ -96,16 +99,11 @@ impl Host for Node {
         Fut: Future + 'static,
         Fut::Output: MainResult,
     {
-        let main = std::rc::Rc::new(main);
-        self.start(move || {
-            let main = main.clone();
-            async move {
-                let process = begin(true);
-                let result = asynchronous::run(process, async move { main().await.into_result() }).await;
-                end(process);
-                result
-            }
-        })
+        let main: Main = Rc::new(move || {
+            let main = &main;
+            asynchronous::run(move || async move { main().await.into_result() })
+        });
+        self.start(move || run(main.clone(), true))
     }
 
     fn env(self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -139,7 +137,8 @@ impl Host for Node {
     }
 }
 
-type Main = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Called on a thread of the program, which runs in place of the thread of the simulation: never beside it.
+type Main = Rc<dyn Fn() -> Result<(), String>>;
 
 /// A new process on the current node.
 fn begin(falls_apart: bool) -> Process {
@@ -170,7 +169,7 @@ struct Start {
     result: Arc<Mutex<Option<Result<(), String>>>>,
 }
 
-extern "C" fn call_main(argument: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn call_main(argument: *mut c_void) -> *mut c_void {
     // SAFETY: made by `run` from a box, and called once.
     let start = unsafe { Box::from_raw(argument.cast::<Start>()) };
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (start.main)()));
@@ -181,8 +180,8 @@ extern "C" fn call_main(argument: *mut c_void) -> *mut c_void {
 }
 
 /// The task of a hosted main.
-async fn run(main: Main) -> Result<(), String> {
-    let process = begin(false);
+async fn run(main: Main, falls_apart: bool) -> Result<(), String> {
+    let process = begin(falls_apart);
     let result = Arc::new(Mutex::new(None));
     let argument = Box::into_raw(Box::new(Start { main, result: result.clone() }));
     let number = hosts().next_thread(process);

@@ -80,10 +80,32 @@ pub(crate) fn pthread_create(
     )
 }
 
+/// Waits for the end of a real thread. Its result.
+///
 /// # Safety
 /// The thread must be joinable, and nobody else may join it.
-pub(crate) unsafe fn pthread_join(id: libc::pthread_t) {
-    forward!(c"pthread_join" as fn(libc::pthread_t, *mut *mut c_void) -> c_int, id, std::ptr::null_mut());
+pub(crate) unsafe fn pthread_join(id: libc::pthread_t) -> *mut c_void {
+    let mut result = std::ptr::null_mut();
+    forward!(c"pthread_join" as fn(libc::pthread_t, *mut *mut c_void) -> c_int, id, &mut result);
+    result
+}
+
+/// Where the stack of a thread begins: its lowest address.
+///
+/// # Safety
+/// The thread must not have been joined.
+pub(crate) unsafe fn start_of_stack(id: libc::pthread_t) -> Option<usize> {
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    // SAFETY: the caller's promise; the attributes are read and destroyed only once they are there.
+    unsafe {
+        if libc::pthread_getattr_np(id, attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let (mut start, mut length) = (std::ptr::null_mut(), 0);
+        let error = libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut length);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        (error == 0).then_some(start as usize)
+    }
 }
 
 pub(crate) fn pthread_setname(id: libc::pthread_t, name: *const c_char) -> c_int {

@@ -1,11 +1,13 @@
 //! Signals of a hosted process to itself, and SIGTERM from outside.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::ptr;
 
 use sim_core::{Node, device};
 
-use super::baton;
 use super::device::hosts;
+use super::wait;
+use crate::interpose::threads;
 
 /// What happens where a program has no handler of its own (signal(7)).
 fn ends_the_process(signal: c_int) -> bool {
@@ -20,10 +22,19 @@ pub(crate) fn send(node: Node, signal: c_int) {
         return;
     }
     drop(node.spawn(async move {
-        let before = baton::set_hosted(true);
-        raise(signal);
-        baton::set_hosted(before);
+        // On a thread of the program: a handler may wait, and may exit.
+        let number = ptr::without_provenance_mut(signal as usize);
+        let started = threads::spawn(ptr::null(), handle, number);
+        if let Some(thread) = started.ok().and_then(|id| hosts().thread(id)) {
+            thread.detach();
+        }
     }));
+}
+
+extern "C-unwind" fn handle(signal: *mut c_void) -> *mut c_void {
+    raise(signal.addr() as c_int);
+    wait::leave_if_dead();
+    ptr::null_mut()
 }
 
 /// A signal to the process that runs.

@@ -25,8 +25,6 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
             }
         }
     };
-    me.yields.set(0);
-    me.calls.set(0);
     let waker = me.waker();
     loop {
         leave_if_dead();
@@ -34,9 +32,15 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
             leave_if_dead();
             return result;
         }
+        if me.root.is_over() {
+            // A destructor waits on a node that is dead, for what nobody will end.
+            me.leave();
+        }
         if let Some(id) = hosts().id.get() {
             device::waiting(id, what, u64::from(me.number));
         }
+        me.yields.set(0);
+        me.calls.set(0);
         me.park();
     }
 }
@@ -75,7 +79,7 @@ const FREE_YIELDS: u32 = 20;
 
 /// Lets other threads run. One that does nothing else lets time pass.
 pub(crate) fn yield_now() {
-    let Some(me) = baton::me() else { return };
+    let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
     let yields = me.yields.get();
     if yields >= FREE_YIELDS {
         block_on_future("sched_yield", time::sleep(Duration::from_micros(1)));
@@ -90,7 +94,7 @@ const FREE_CALLS: u32 = 1_000;
 
 /// Counts a call. A thread that does nothing but call, and never waits, lets time pass: a microsecond a call.
 pub(crate) fn pay_for_call() {
-    let Some(me) = baton::me() else { return };
+    let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
     let calls = me.calls.get() + 1;
     me.calls.set(calls);
     if calls >= FREE_CALLS {
@@ -110,21 +114,14 @@ pub(crate) fn may_yield() {
 pub(crate) fn leave_if_dead() {
     if let Some(me) = baton::me()
         && !ambient::is_alive()
+        && !me.root.is_over()
     {
         me.leave();
     }
 }
 
-/// A program of `host_async` is about to block the one thread that there is.
+/// Hosted code without a thread of its own is about to block that of the simulation.
 #[cold]
 fn cannot_block(what: &'static str) -> ! {
-    if !ambient::is_alive() {
-        // The destructors of a node that died: there is nothing to wait for, and nobody to go on.
-        leak::give_up(what, "a destructor waits on a node that is dead");
-    }
-    leak::give_up(
-        what,
-        "a node started with host_async runs on the thread of the simulation and must not block it: start it with host, \
-         or move the call into spawn_blocking",
-    )
+    leak::give_up(what, "a destructor waits on the thread of the simulation, for what nobody will end")
 }

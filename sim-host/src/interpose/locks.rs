@@ -26,9 +26,9 @@ fn wait_at(what: &'static str, address: usize, bits: u32, limit: Option<Duration
     let hosts = hosts();
     let waiter = hosts.queues.join(address, bits);
     let pin = |pinned| baton::me().into_iter().for_each(|me| me.pinned.set(pinned));
-    pin(baton::is_own_memory(address));
+    pin(Some(address).filter(|address| baton::is_own_memory(*address)));
     let woken = wait::block_for(what, limit, |waker| waiter.poll(waker));
-    pin(false);
+    pin(None);
     if woken.is_none() && hosts.queues.part(address, &waiter) {
         return Err(libc::ETIMEDOUT);
     }

@@ -15,6 +15,7 @@
 //! | `resolver` | names of hosts |
 //! | `process` | environment, exit, signals, other processes |
 //! | `numbers` | `syscall(2)` |
+//! | `unmodelled` | what has no answer, by its name |
 
 mod ambient;
 mod descriptors;
@@ -29,7 +30,8 @@ mod resolver;
 mod sleeps;
 mod sockets;
 mod status;
-mod threads;
+pub(crate) mod threads;
+mod unmodelled;
 
 use std::ffi::{c_int, c_void};
 use std::time::Duration;

@@ -47,7 +47,7 @@ macro_rules! by_name {
     (@next $place:ident) => { $place.next().unwrap_or(0) };
 }
 
-/// Calls that concern memory, signals and the thread itself, and say nothing about the machine.
+/// Calls that concern memory and users, and say nothing about the machine.
 fn is_harmless(number: c_long) -> bool {
     [
         libc::SYS_mremap,
@@ -57,13 +57,9 @@ fn is_harmless(number: c_long) -> bool {
         libc::SYS_mlock,
         libc::SYS_munlock,
         libc::SYS_membarrier,
-        libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
-        libc::SYS_set_robust_list,
-        libc::SYS_rseq,
         libc::SYS_prctl,
-        libc::SYS_exit,
         libc::SYS_getuid,
         libc::SYS_geteuid,
         libc::SYS_getgid,
@@ -151,12 +147,14 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
             SYS_sched_getaffinity => ambient::sched_getaffinity, (c_int, usize, *mut libc::cpu_set_t);
             SYS_futex => locks::futex, (usize, c_int, u32, usize, usize, u32);
             SYS_kill => process::kill, (c_int, c_int);
+            SYS_rt_sigprocmask => process::sigprocmask, (c_int, *const u64, *mut u64);
         }
     };
     if let Some(result) = known {
         return result;
     }
     match number {
+        libc::SYS_exit => process::leave_thread(),
         libc::SYS_exit_group => process::_exit(args[0] as c_int),
         // SAFETY: the caller's promise; the error is returned, not put into errno.
         libc::SYS_clock_nanosleep => -unsafe {

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use libc::{pid_t, size_t};
 
@@ -111,7 +113,33 @@ fn end(what: &'static str, how: Result<(), String>) -> ! {
     }
 }
 
+/// The calling thread ends where it stands: exit(2).
+pub(super) fn leave_thread() -> ! {
+    match me() {
+        Some(me) => me.leave(),
+        None => leak::give_up("exit(2)", "the thread of the simulation cannot end"),
+    }
+}
+
+/// Some hosted program has called exit(3).
+static EXITED: AtomicBool = AtomicBool::new(false);
+
+/// pause(2). The standard library lets one `process::exit` of a process through and pauses all others, which here are those of
+/// other nodes and later lives.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn pause() -> c_int {
+    if !hosted() {
+        return forward!(c"pause" as fn() -> c_int,);
+    }
+    if EXITED.load(Ordering::Relaxed) {
+        let unknown = "it exited, with a code that is not known: std::process::exit tells one of a process, and another node was first";
+        end("exit", Err(unknown.to_string()));
+    }
+    wait::block_on("pause", |_| Poll::Pending)
+}
+
 fn exit_with(code: c_int) -> ! {
+    EXITED.store(true, Ordering::Relaxed);
     let how = if code == 0 { Ok(()) } else { Err(format!("it exited with code {code}")) };
     end("exit", how)
 }
@@ -200,6 +228,43 @@ pub(super) unsafe extern "C" fn signal(number: c_int, handler: libc::sighandler_
     match unsafe { sigaction(number, &new, &mut old) } {
         0 => old.sa_sigaction,
         _ => libc::SIG_ERR,
+    }
+}
+
+/// pthread_sigmask(3): kept for whoever asks. The real one is that of the thread of the simulation, which runs in place of
+/// all hosted ones.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn pthread_sigmask(how: c_int, new: *const u64, old: *mut u64) -> c_int {
+    let Some(me) = me() else {
+        return forward!(c"pthread_sigmask" as fn(c_int, *const u64, *mut u64) -> c_int, how, new, old);
+    };
+    let before = me.signal_mask.get();
+    if !new.is_null() {
+        // SAFETY: pthread_sigmask(3) demands a set that is valid or null; its first word has all signals of Linux.
+        let set = unsafe { *new };
+        me.signal_mask.set(match how {
+            libc::SIG_BLOCK => before | set,
+            libc::SIG_UNBLOCK => before & !set,
+            libc::SIG_SETMASK => set,
+            _ => return libc::EINVAL,
+        });
+    }
+    if !old.is_null() {
+        // SAFETY: as above.
+        unsafe { *old = before };
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sigprocmask(how: c_int, new: *const u64, old: *mut u64) -> c_int {
+    if me().is_none() {
+        return forward!(c"sigprocmask" as fn(c_int, *const u64, *mut u64) -> c_int, how, new, old);
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    match unsafe { pthread_sigmask(how, new, old) } {
+        0 => 0,
+        error => answer(Err::<i32, _>(error)) as c_int,
     }
 }
 

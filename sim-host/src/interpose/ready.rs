@@ -56,14 +56,13 @@ fn millis(timeout: c_int) -> Option<Duration> {
 /// `events` must have room for `most` events.
 unsafe fn wait(watch: c_int, events: *mut epoll_event, most: c_int, limit: Option<Duration>) -> c_int {
     let Ok(most @ 1..) = usize::try_from(most) else { return answer(Err::<c_int, c_int>(libc::EINVAL)) as c_int };
-    let found = epoll::wait_for(watch, most, limit);
-    answer(found.map(|found| {
-        for (place, (bits, data)) in found.iter().enumerate() {
-            // SAFETY: the caller's promise: at most `most` were found.
-            unsafe { events.add(place).write_unaligned(epoll_event { events: *bits, u64: *data }) };
-        }
-        found.len() as c_int
-    })) as c_int
+    let mut place = 0;
+    let found = epoll::wait_for(watch, most, limit, |bits, data| {
+        // SAFETY: the caller's promise: at most `most` are told.
+        unsafe { events.add(place).write_unaligned(epoll_event { events: bits, u64: data }) };
+        place += 1;
+    });
+    answer(found) as c_int
 }
 
 #[unsafe(no_mangle)]

@@ -37,7 +37,7 @@ unsafe extern "C" fn pthread_create(
 }
 
 /// Starts a thread of the process that runs, which is its next task.
-fn spawn(
+pub(crate) fn spawn(
     attributes: *const libc::pthread_attr_t,
     start: StartRoutine,
     argument: *mut c_void,
@@ -69,12 +69,12 @@ unsafe extern "C" fn pthread_join(id: libc::pthread_t, result: *mut *mut c_void)
         thread.set_joiner(waker);
         Poll::Pending
     });
+    hosts().threads.borrow_mut().remove(&(id as usize));
+    thread.release();
     if !result.is_null() {
         // SAFETY: pthread_join(3) demands a pointer that is valid or null.
         unsafe { *result = thread.result() };
     }
-    hosts().threads.borrow_mut().remove(&(id as usize));
-    thread.release();
     0
 }
 
@@ -92,6 +92,7 @@ unsafe extern "C" fn pthread_setname_np(id: libc::pthread_t, name: *const c_char
     if let Some(thread) = hosted().then(|| hosts().thread(id)).flatten() {
         // SAFETY: pthread_setname_np(3) demands a string that ends in a zero byte.
         thread.set_name(&unsafe { CStr::from_ptr(name) }.to_string_lossy());
+        return 0;
     }
     real::pthread_setname(id, name)
 }
