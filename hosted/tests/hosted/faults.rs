@@ -119,15 +119,15 @@ async fn ten_thousand_restarts_on_the_fast_path_hold_flat() {
 }
 
 #[sim::test(seed = 0, time_limit = "10h")]
-async fn a_thousand_restarts_with_threads_leave_no_thread_behind() {
+async fn ten_thousand_restarts_with_threads_leave_no_thread_behind() {
     let server = node("server").host(echo_with_threads);
-    leaves_nothing_behind(&restart_often(server, 1_000).await);
+    leaves_nothing_behind(&restart_often(server, 10_000).await);
 }
 
 #[sim::test(seed = 0, time_limit = "10h")]
-async fn a_thousand_restarts_of_a_runtime_with_threads_leave_no_thread_behind() {
+async fn ten_thousand_restarts_of_a_runtime_with_threads_leave_no_thread_behind() {
     let server = node("server").host(echo_with_many_threads);
-    leaves_nothing_behind(&restart_often(server, 1_000).await);
+    leaves_nothing_behind(&restart_often(server, 10_000).await);
 }
 
 #[sim::test(seeds = 20)]

@@ -5,6 +5,7 @@ mod faults;
 mod inline_calls;
 mod mini_redis;
 mod power_losses;
+mod raft;
 mod redb_;
 mod sqlite;
 mod std_fs;
