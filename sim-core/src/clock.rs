@@ -124,7 +124,10 @@ impl NodeClock {
 
     /// The wall clock at a true time: nanoseconds since the Unix epoch, never before it.
     pub(crate) fn wall(&self, true_time: u64) -> u64 {
-        let drifted = i128::from(true_time - self.drift_since) * i128::from(self.drift_ppm) / MILLION as i128;
+        let drifted = match self.drift_ppm {
+            0 => 0,
+            ppm => i128::from(true_time - self.drift_since) * i128::from(ppm) / MILLION as i128,
+        };
         let epoch = i128::from(EPOCH_SECONDS) * 1_000_000_000;
         let wobbled: i128 = self.wobbles.in_force().map(|wobble| wobble.offset(true_time)).sum();
         u64::try_from((epoch + i128::from(true_time) + self.offset + drifted + wobbled).max(0)).unwrap_or(u64::MAX)

@@ -26,14 +26,16 @@ mod target;
 
 pub use crate::glob::matches;
 pub(crate) use engine::Faults;
-pub use engine::{Act, Arm, FaultKind, FaultReport, Sample, faults, hit, kinds, observed, point, struck};
+pub use engine::{
+    Act, Arm, FaultKind, FaultReport, Sample, faults, hit, hit_after, hit_amid, kinds, observed, point, struck,
+};
 pub use heal::{Liveness, heal, heal_core, liveness};
 pub(crate) use kinds::KINDS;
 pub use kinds::{
-    clock_drift, clock_rate, clock_reset, clock_sine, clock_step, clock_strobe, crash, fail_over, out_of_memory, pause,
-    power_loss, slow_cpu, stop, suspend, upgrade,
+    clock_drift, clock_rate, clock_reset, clock_sine, clock_step, clock_strobe, crash, fail_over, let_up,
+    out_of_memory, pause, power_loss, slow_cpu, stop, suspend, take_down, upgrade,
 };
-pub use plan::{Fault, FaultId, Plan, PlanError, Selector, When};
+pub use plan::{Fault, FaultId, Moment, Plan, PlanError, Selector, When};
 pub use rhythm::{Rhythm, swizzle};
 pub use swarm::{Budget, Swarm, away, one};
 pub use target::role;

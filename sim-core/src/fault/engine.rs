@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Fault, FaultId, Plan, Selector, When};
+use super::plan::{Fault, FaultId, Moment, Plan, Selector, When};
 use super::rhythm::Rhythm;
 use super::swarm::{Budget, Swarm};
 use super::target::{self, Role};
 use crate::choice::{Draws, Stream, nanos};
+use crate::device::Down;
 use crate::glob::matches;
+use crate::node::NodeId;
 use crate::outcome::{Failure, Outcome};
 use crate::units::{Span, seconds};
 use crate::world::{self, World};
@@ -56,7 +58,7 @@ impl FaultKind {
     }
 
     /// Says that it takes nodes down.
-    pub(crate) const fn kills(mut self) -> Self {
+    pub const fn kills(mut self) -> Self {
         self.kills = true;
         self
     }
@@ -181,14 +183,14 @@ impl Faults {
     }
 
     /// Counts an operation and says which armed faults it sets off.
-    fn matching(&mut self, point: &str, node: &str, subject: &str) -> Vec<usize> {
+    fn matching(&mut self, moment: Moment, point: &str, node: &str, subject: &str) -> Vec<usize> {
         let mut fired = Vec::new();
         for (place, armed) in self.armed.iter_mut().enumerate() {
             let When::On(selector) = &armed.fault.when else {
                 continue;
             };
-            let counts =
-                selector.point == point && matches(&selector.node, node) && matches(&selector.subject, subject);
+            let is_here = selector.point == point && selector.moment == moment;
+            let counts = is_here && matches(&selector.node, node) && matches(&selector.subject, subject);
             if counts && armed.matches < selector.nth {
                 armed.matches += 1;
                 if armed.matches == selector.nth {
@@ -369,9 +371,7 @@ impl World {
         };
         let mut kind = self.faults.borrow().kind(&fault.kind);
         if kind.is_some_and(|kind| kind.kills) && self.over_budget(&fault) {
-            self.downgrade(place, &fault, "a reboot");
-            fault = Fault { kind: "node.crash".into(), lasting: Some(Span(Duration::ZERO)), ..fault };
-            fault.args.clear();
+            fault = self.to_reboot(fault);
             kind = self.faults.borrow().kind(&fault.kind);
         }
         let Some(kind) = kind else { return };
@@ -392,6 +392,24 @@ impl World {
         if let Some(Span(lasting)) = fault.lasting.filter(|_| kind.relent.is_some()) {
             self.end_after(nanos(lasting), fault);
         }
+    }
+
+    /// Makes a reboot of a fault that would leave too few nodes up.
+    fn to_reboot(&self, fault: Fault) -> Fault {
+        self.downgrade(fault.id.0 as usize, &fault, "a reboot");
+        Fault { kind: "node.crash".into(), lasting: Some(Span(Duration::ZERO)), args: BTreeMap::new(), ..fault }
+    }
+
+    /// Takes a node down for a fault, if what is up may spare it now; else reboots it.
+    pub(super) fn take_down_for(&self, fault: &Fault, node: NodeId, how: Down) -> bool {
+        self.count_killed(node, fault);
+        if self.over_budget(fault) {
+            let reboot = self.to_reboot(fault.clone());
+            let changed = self.hold_down(node, Down::Kill, true);
+            self.end_after(0, reboot);
+            return changed;
+        }
+        self.hold_down(node, how, fault.lasting.is_some())
     }
 
     fn is_muted(&self, kind: &str) -> bool {
@@ -495,25 +513,62 @@ pub fn point(name: &str) {
 /// in `own` that it sets off, for the device to act out. Faults of other kinds happen right here.
 #[inline]
 pub fn hit(point: &str, subject: &str, own: &[&str]) -> Vec<Fault> {
+    world::with("fault::hit", |world| world.hit(Moment::Before, point, subject, own, || {}))
+}
+
+/// The middle of an operation: where a fault strikes there, `part` does a part of it first. Whether one did.
+#[inline]
+pub fn hit_amid(point: &str, subject: &str, part: impl FnOnce()) -> bool {
+    strikes_at(Moment::Amid, point, subject, part)
+}
+
+/// The end of an operation, whatever came of it: tells the fault engine before the program hears of it. Whether a fault
+/// struck.
+#[inline]
+pub fn hit_after(point: &str, subject: &str) -> bool {
+    strikes_at(Moment::After, point, subject, || {})
+}
+
+fn strikes_at(moment: Moment, point: &str, subject: &str, first: impl FnOnce()) -> bool {
+    let mut struck = false;
     world::with("fault::hit", |world| {
-        if world.faults.borrow().waiting == 0 || world.running.get().dead {
+        world.hit(moment, point, subject, &[], || {
+            first();
+            struck = true;
+        })
+    });
+    struck
+}
+
+impl World {
+    #[inline]
+    fn hit(&self, moment: Moment, point: &str, subject: &str, own: &[&str], first: impl FnOnce()) -> Vec<Fault> {
+        if self.faults.borrow().waiting == 0 || self.running.get().dead {
             return Vec::new();
         }
-        let node = world.nodes.borrow()[world.current_node()].name.clone();
-        let fired = world.faults.borrow_mut().matching(point, &node, subject);
+        let node = self.nodes.borrow()[self.current_node()].name.clone();
+        let fired = self.faults.borrow_mut().matching(moment, point, &node, subject);
+        if !fired.is_empty() {
+            first();
+        }
         let mut to_act_out = Vec::new();
         for place in fired {
-            let fault = world.faults.borrow().armed[place].fault.clone();
+            let fault = self.faults.borrow().armed[place].fault.clone();
             if own.contains(&&*fault.kind) {
-                world.emit("fault", &[place as u64], || fault.to_string());
-                world.count_firing(place, &fault);
-                if !world.is_muted(&fault.kind) {
-                    to_act_out.push(fault);
+                self.emit("fault", &[place as u64], || fault.to_string());
+                self.count_firing(place, &fault);
+                if self.is_muted(&fault.kind) {
+                    continue;
                 }
+                let ends = self.faults.borrow().kind(&fault.kind).is_some_and(|kind| kind.relent.is_some());
+                if let Some(Span(lasting)) = fault.lasting.filter(|_| ends) {
+                    self.end_after(nanos(lasting), fault.clone());
+                }
+                to_act_out.push(fault);
             } else {
-                world.strike(place, None);
+                self.strike(place, None);
             }
         }
         to_act_out
-    })
+    }
 }

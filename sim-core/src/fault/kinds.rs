@@ -249,6 +249,18 @@ fn right_clock(fault: &Fault, end: fn(Clock, FaultId)) -> Result<bool, String> {
     Ok(true)
 }
 
+/// Takes a node down for a fault, and keeps it down for as long as the fault lasts: the opposite is [`let_up`]. Whether that
+/// changed anything. For kinds of devices that are more than a crash; one that comes some time after its fault struck is
+/// made a reboot where a [`Budget`](super::Budget) cannot spare the node any more.
+pub fn take_down(fault: &Fault, node: NodeId, how: Down) -> bool {
+    world::with("faults", |world| world.take_down_for(fault, node, how))
+}
+
+/// A fault that kept a node down ends; the last one starts it again.
+pub fn let_up(node: NodeId) {
+    world::with("faults", |world| world.let_up(node));
+}
+
 fn go_down(fault: &Fault, how: Down) -> Result<bool, String> {
     on_node(fault, |world, id| {
         world.count_killed(id, fault);

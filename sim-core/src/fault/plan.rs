@@ -80,16 +80,39 @@ pub struct Selector {
     /// The how-manieth match fires; 1 is the first.
     #[serde(default = "first")]
     pub nth: u64,
+    /// At which moment of it.
+    #[serde(default, skip_serializing_if = "Moment::is_before")]
+    pub moment: Moment,
 }
 
 fn first() -> u64 {
     1
 }
 
+/// A moment of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// Nothing of it is done.
+    #[default]
+    Before,
+    /// A part of it is done; only operations that have parts get there.
+    Amid,
+    /// It is done, and its caller has not heard yet.
+    After,
+}
+
+impl Moment {
+    fn is_before(&self) -> bool {
+        *self == Moment::Before
+    }
+}
+
 impl Selector {
     /// The first operation at `point` on nodes and subjects that match.
     pub fn new(point: &str, node: &str, subject: &str) -> Self {
-        Selector { point: point.into(), node: node.into(), subject: subject.into(), nth: 1 }
+        let moment = Moment::Before;
+        Selector { point: point.into(), node: node.into(), subject: subject.into(), nth: 1, moment }
     }
 
     /// The `nth` match instead of the first.
@@ -100,6 +123,25 @@ impl Selector {
     pub fn nth(mut self, nth: u64) -> Self {
         assert!(nth > 0, "operations are counted from 1");
         self.nth = nth;
+        self
+    }
+
+    /// Before the operation has any effect, as selectors have it unless they say otherwise.
+    pub fn before(mut self) -> Self {
+        self.moment = Moment::Before;
+        self
+    }
+
+    /// When a part of the operation is done, where it is one that has parts, such as a write of several pages.
+    pub fn amid(mut self) -> Self {
+        self.moment = Moment::Amid;
+        self
+    }
+
+    /// When the operation is done, well or not, and its caller has not heard of it. For faults of nodes, clocks and links;
+    /// those that make an operation fail must come before it.
+    pub fn after(mut self) -> Self {
+        self.moment = Moment::After;
         self
     }
 }
@@ -182,8 +224,13 @@ impl fmt::Display for Fault {
         if let Some(span) = self.lasting {
             write!(f, " for {span}")?;
         }
-        if let When::On(Selector { point, node, subject, nth }) = &self.when {
-            write!(f, " on {point} {node} {subject} (match {nth})")?;
+        if let When::On(Selector { point, node, subject, nth, moment }) = &self.when {
+            let moment = match moment {
+                Moment::Before => "",
+                Moment::Amid => ", amid it",
+                Moment::After => ", after it",
+            };
+            write!(f, " on {point} {node} {subject} (match {nth}{moment})")?;
         }
         if let When::Every(rhythm) = &self.when {
             write!(f, " {rhythm}")?;
@@ -273,9 +320,12 @@ mod tests {
     fn a_plan_file_reads_like_what_it_does() {
         let plan = Plan::new()
             .at(5.secs(), power_loss("store"))
-            .on(Selector::new("disk.fsync", "store", "wal/*").nth(3), Fault::new("disk.eio", &[]).may_miss());
+            .on(Selector::new("disk.fsync", "store", "wal/*").nth(3), Fault::new("disk.eio", &[]).may_miss())
+            .on(Selector::new("disk.write", "store", "**").after(), power_loss("store"));
         let words: Vec<String> = plan.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(words, ["power_loss store", "eio on disk.fsync store wal/* (match 3)"]);
+        let [at, before, after] = &words[..] else { panic!("{words:?}") };
+        assert_eq!((&**at, &**before), ("power_loss store", "eio on disk.fsync store wal/* (match 3)"));
+        assert_eq!(after, "power_loss store on disk.write store ** (match 1, after it)");
         assert_eq!(Plan::from_json(&plan.to_json()), Ok(plan));
     }
 
