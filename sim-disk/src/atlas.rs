@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sim_core::NodeId;
 
 use crate::kernel::act;
+use crate::spots::Spot;
 
 type ChunkOf = Rc<dyn Fn(&str, u64) -> u64>;
 
@@ -68,20 +69,31 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// Of the candidates, the places that may become faulty.
-    pub(crate) fn allowed(&self, node: NodeId, candidates: &[(String, u64)]) -> Vec<usize> {
-        let chunks: Vec<u64> = candidates.iter().map(|(path, offset)| self.chunk(path, *offset)).collect();
-        let of_node: BTreeSet<u64> = chunks.iter().copied().collect();
-        let sound = of_node.iter().filter(|chunk| !self.is_faulty(**chunk, node)).count();
-        let allows = |chunk: u64| match self.atlas.0 {
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.atlas.0, Rule::Anywhere)
+    }
+
+    /// How many chunks of a node are sound, given all that its medium has.
+    pub(crate) fn sound(&self, node: NodeId, spots: &[Spot]) -> usize {
+        if self.is_none() {
+            return 0;
+        }
+        let chunks: BTreeSet<u64> = spots.iter().map(|spot| self.chunk(&spot.path, spot.offset)).collect();
+        chunks.into_iter().filter(|chunk| !self.is_faulty(*chunk, node)).count()
+    }
+
+    /// Whether these may become faulty together on a node with so many sound chunks.
+    pub(crate) fn allows(&self, node: NodeId, sound: usize, spots: &[Spot]) -> bool {
+        let chunks: BTreeSet<u64> = spots.iter().map(|spot| self.chunk(&spot.path, spot.offset)).collect();
+        match self.atlas.0 {
             Rule::Anywhere => true,
-            Rule::Helix { nodes, .. } => chunk % nodes == u64::from(node.0) % nodes,
+            Rule::Helix { nodes, .. } => chunks.iter().all(|chunk| chunk % nodes == u64::from(node.0) % nodes),
             Rule::Quorum { replicas, .. } => {
-                let faulty = self.faulty.get(&chunk).map_or(0, BTreeSet::len);
-                self.is_faulty(chunk, node) || (faulty < replicas && sound > 1)
+                let mut fresh = chunks.iter().filter(|chunk| !self.is_faulty(**chunk, node)).peekable();
+                let others = |chunk: &u64| self.faulty.get(chunk).map_or(0, BTreeSet::len);
+                fresh.peek().is_none() || (fresh.clone().count() < sound && fresh.all(|chunk| others(chunk) < replicas))
             }
-        };
-        (0..candidates.len()).filter(|place| allows(chunks[*place])).collect()
+        }
     }
 
     fn chunk(&self, path: &str, offset: u64) -> u64 {
@@ -96,8 +108,8 @@ impl Chart {
         self.faulty.get(&chunk).is_some_and(|nodes| nodes.contains(&node))
     }
 
-    pub(crate) fn mark(&mut self, node: NodeId, path: &str, offset: u64) {
-        let chunk = self.chunk(path, offset);
+    pub(crate) fn mark(&mut self, node: NodeId, spot: &Spot) {
+        let chunk = self.chunk(&spot.path, spot.offset);
         self.faulty.entry(chunk).or_default().insert(node);
     }
 }
@@ -106,8 +118,13 @@ impl Chart {
 mod tests {
     use super::*;
 
-    fn places() -> Vec<(String, u64)> {
-        (0..4).map(|page| ("data".to_string(), page * 4096)).collect()
+    fn spots() -> Vec<Spot> {
+        (0..4).map(|page| Spot::new("data", page * 4096)).collect()
+    }
+
+    fn allowed(chart: &Chart, node: NodeId) -> Vec<usize> {
+        let (spots, sound) = (spots(), chart.sound(node, &spots()));
+        (0..4).filter(|place| chart.allows(node, sound, &spots[*place..=*place])).collect()
     }
 
     #[test]
@@ -115,11 +132,9 @@ mod tests {
         let mut chart = Chart { atlas: Atlas::quorum_safe(1, |_, offset| offset / 4096), ..Chart::default() };
         let nodes = [1, 2, 3].map(NodeId);
         for round in 0..12 {
-            let node = nodes[round % 3];
-            let allowed = chart.allowed(node, &places());
+            let allowed = allowed(&chart, nodes[round % 3]);
             if let Some(place) = allowed.get(round / 3 % allowed.len().max(1)) {
-                let (path, offset) = &places()[*place];
-                chart.mark(node, path, *offset);
+                chart.mark(nodes[round % 3], &spots()[*place]);
             }
         }
         assert!(chart.faulty.values().all(|nodes| nodes.len() == 1), "{:?}", chart.faulty);
@@ -128,9 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_faulty_together_is_judged_together() {
+        let chart = Chart { atlas: Atlas::quorum_safe(1, |_, offset| offset / 4096), ..Chart::default() };
+        let sound = chart.sound(NodeId(1), &spots());
+        assert!(chart.allows(NodeId(1), sound, &spots()[..3]) && !chart.allows(NodeId(1), sound, &spots()));
+    }
+
+    #[test]
     fn a_helix_keeps_nodes_apart() {
         let chart = Chart { atlas: Atlas::helix(3, 4096), ..Chart::default() };
-        assert_eq!(chart.allowed(NodeId(1), &places()), [1]);
-        assert_eq!(chart.allowed(NodeId(3), &places()), [0, 3]);
+        assert_eq!(allowed(&chart, NodeId(1)), [1]);
+        assert_eq!(allowed(&chart, NodeId(3)), [0, 3]);
     }
 }

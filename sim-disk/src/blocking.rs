@@ -1,7 +1,7 @@
 //! The face for code that does not await, with the names of `std::fs`.
 //!
-//! It works on the same disk as [`crate::fs`]. The one difference: an fsync takes no simulated time here, for there is
-//! nobody to wait meanwhile.
+//! It works on the same disk as [`crate::fs`]. The one difference: nothing takes simulated time here, for there is nobody to
+//! wait meanwhile.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,15 +10,22 @@ use std::path::{Path, PathBuf};
 use crate::face::{file, functions, open_options};
 use crate::handle::{self, DirItem, Handle};
 use crate::open::Mode;
+use crate::sync::Extent;
 
 pub use crate::volume::Metadata;
 
 /// An open file or directory of the node that opened it. Writes reach the page cache at once.
 pub struct File(Handle);
 
-file!(sync_now,);
+impl From<Handle> for File {
+    fn from(handle: Handle) -> Self {
+        File(handle)
+    }
+}
+
+file!(sync_now, read_into, write,);
 open_options!(File,);
-functions!();
+functions!(read_now, copy_now,);
 
 impl Iterator for ReadDir {
     type Item = io::Result<DirEntry>;

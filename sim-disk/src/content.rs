@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::effect::{Effect, Order, What, whole_pages};
 use crate::errno::Errno;
 use crate::medium::{Medium, edges};
-use crate::pages::{Bytes, PAGE, Pages, ZEROS, in_page, page_of, parts, sectors};
+use crate::pages::{Bytes, PAGE, Pages, WHOLE, ZEROS, fresh, in_page, page_of, parts, sectors};
 use crate::profile::{FailedMetadata, FailedPages, FsyncFailure, Report, Siblings};
 
 /// No file is longer: 16 TiB, the limit of ext4 with blocks of 4 KiB (ext4(5)).
@@ -24,8 +24,8 @@ enum Slot {
     Hole,
 }
 
-/// Reads a page from the medium, as the device gives it.
-pub(crate) type Load<'a> = &'a mut dyn FnMut(u64, &Bytes) -> io::Result<Bytes>;
+/// Reads some sectors of a page from the medium, as the device gives them.
+pub(crate) type Load<'a> = &'a mut dyn FnMut(u64, &Bytes, u8) -> io::Result<Bytes>;
 
 /// The content of a file.
 #[derive(Clone, Default)]
@@ -77,14 +77,34 @@ impl Content {
             Some(Slot::Hole) => return Ok(None),
             None => {}
         }
+        let Some(bytes) = self.load(page, WHOLE, load)? else { return Ok(None) };
+        *self.cache.slot(page) = Some(Slot::Cached(bytes.clone()));
+        Ok(Some(bytes))
+    }
+
+    /// Some sectors of a page as the device gives them; none for a hole.
+    fn load(&self, page: u64, sectors: u8, load: Load) -> io::Result<Option<Bytes>> {
         let Some(below) = self.below(page) else { return Ok(None) };
-        let mut bytes = load(page, below)?;
+        let mut bytes = load(page, below, sectors)?;
         let end = (self.backed - page * PAGE as u64).min(PAGE as u64) as usize;
         if end < PAGE && bytes[end..] != ZEROS[end..] {
             Rc::make_mut(&mut bytes)[end..].fill(0);
         }
-        *self.cache.slot(page) = Some(Slot::Cached(bytes.clone()));
         Ok(Some(bytes))
+    }
+
+    /// The bytes of a page for who reads past the cache: those of the device, unless what the cache has is still on its way
+    /// there.
+    fn page_past_cache(&mut self, page: u64, sectors: u8, load: Load) -> io::Result<Option<Bytes>> {
+        let on_its_way = self.is_dirty(page) || self.pending.iter().any(Effect::is_metadata);
+        if on_its_way { self.page(page, load) } else { self.load(page, sectors, load) }
+    }
+
+    /// How many pages a read of a range takes from the device.
+    pub(crate) fn pages_to_load(&self, offset: u64, want: usize, direct: bool) -> u64 {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let misses = |page: &u64| self.below(*page).is_some() && (direct || self.cache.get(*page).is_none());
+        parts(offset, want.min(left)).map(|(page, ..)| page).filter(misses).count() as u64
     }
 
     /// Gives up to `want` bytes from `offset` on to `put`, piece by piece, and says how many: fewer where the device fails
@@ -106,10 +126,9 @@ impl Content {
             match self.cache.get(number) {
                 Some(Slot::Cached(bytes)) if !direct => put(&bytes[range]),
                 _ => {
-                    if direct && !self.pending.iter().any(Effect::is_metadata) {
-                        self.forget(number);
-                    }
-                    match self.page(number, load) {
+                    let mask = sectors(start, part);
+                    let page = if direct { self.page_past_cache(number, mask, load) } else { self.page(number, load) };
+                    match page {
                         Ok(bytes) => put(&bytes.as_deref().unwrap_or(&ZEROS)[range]),
                         Err(error) if done == 0 => return Err(error),
                         Err(_) => return Ok(done),
@@ -178,7 +197,7 @@ impl Content {
     fn write_page(&mut self, order: Order, page: u64, start: usize, part: &[u8], load: Load) -> io::Result<()> {
         let has_block = self.has_block(page);
         let bytes: Bytes = match <&[u8; PAGE]>::try_from(part) {
-            Ok(_) => Rc::<[u8]>::from(part).try_into().unwrap_or_else(|_| Rc::new(ZEROS)),
+            Ok(whole) => fresh(whole),
             Err(_) => {
                 let mut bytes = self.page(page, load)?.unwrap_or_else(|| Rc::new(ZEROS));
                 Rc::make_mut(&mut bytes)[start..start + part.len()].copy_from_slice(part);
@@ -338,6 +357,18 @@ impl Content {
         self.back_again();
     }
 
+    /// Makes pages durable and no metadata, each of which it tells; none while a cut or a hole is on its way before them.
+    pub(crate) fn settle_pages(&mut self, upto: Order, mut tell: impl FnMut(u64)) {
+        if self.pending.iter().any(Effect::is_metadata) {
+            return;
+        }
+        let mine = |effect: &mut Effect| effect.order <= upto && effect.page().is_some();
+        for effect in self.pending.extract_if(.., mine) {
+            effect.page().into_iter().for_each(&mut tell);
+            effect.settle(&mut self.medium);
+        }
+    }
+
     fn back_again(&mut self) {
         let shrinks = self.pending.iter().filter_map(|effect| match effect.what {
             What::Size { size, grows: false } => Some(size),
@@ -414,7 +445,7 @@ mod tests {
     use super::*;
     use crate::profile::FsProfile;
 
-    fn load(_: u64, bytes: &Bytes) -> io::Result<Bytes> {
+    fn load(_: u64, bytes: &Bytes, _: u8) -> io::Result<Bytes> {
         Ok(bytes.clone())
     }
 

@@ -5,17 +5,20 @@
 //! replayed on the durable volume. Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), and Mohan et al.,
 //! "Finding Crash-Consistency Bugs with Bounded Black-Box Crash Testing" (OSDI 2018), enumerate images in this way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use sim_core::NodeId;
 use sim_core::choice::Draws;
 use sim_core::device::emit;
+use sim_core::fault::{FaultId, observed};
 use sim_core::hash::fold;
 
 use crate::effect::{Effect, Entry, NameOp, Order, What};
 use crate::inode::{Body, Directory, Ino, Inode};
 use crate::kernel::Kernel;
+use crate::options::Sector;
 use crate::pages::PAGE;
 use crate::profile::{CrashOrder, Data, Names};
 use crate::volume::Volume;
@@ -55,6 +58,9 @@ pub enum Image {
     TornLast(u8),
     /// The first so many, and of the next one only the sectors in this mask.
     TornAt(u32, u8),
+    /// All, and of the last write the first so many sectors; the next one is garbage. Where a filesystem writes in place,
+    /// and not where it copies on write.
+    Garbage(u8),
 }
 
 impl fmt::Display for Image {
@@ -69,6 +75,7 @@ impl fmt::Display for Image {
             Image::Random(percent) => write!(f, "random {percent}"),
             Image::TornLast(sectors) => write!(f, "torn-last {sectors}"),
             Image::TornAt(effect, sectors) => write!(f, "torn-at {effect} {sectors}"),
+            Image::Garbage(sector) => write!(f, "garbage {sector}"),
         }
     }
 }
@@ -84,7 +91,9 @@ impl fmt::Display for ImageError {
             "`{}` is no crash image. Write any, all-lost, all-kept, prefix N, all-but-one N, only-one N, ",
             self.0
         )?;
-        f.write_str("random PERCENT, torn-last SECTORS or torn-at N SECTORS; SECTORS is a mask of 8 bits")
+        f.write_str(
+            "random PERCENT, torn-last SECTORS, torn-at N SECTORS or garbage SECTOR; SECTORS is a mask of 8 bits",
+        )
     }
 }
 
@@ -108,6 +117,7 @@ impl FromStr for Image {
             ("random", Some([percent])) => byte(*percent).filter(|percent| *percent <= 100).map(Image::Random),
             ("torn-last", Some([sectors])) => byte(*sectors).map(Image::TornLast),
             ("torn-at", Some([effect, sectors])) => byte(*sectors).map(|sectors| Image::TornAt(*effect, sectors)),
+            ("garbage", Some([sector])) => byte(*sector).filter(|sector| *sector < 8).map(Image::Garbage),
             _ => None,
         };
         image.ok_or_else(|| ImageError(text.to_string()))
@@ -116,9 +126,10 @@ impl FromStr for Image {
 
 impl Image {
     /// Draws one that fits so many effects. The boring one loses them all.
-    pub(crate) fn draw(effects: usize, draws: &mut Draws) -> Image {
+    pub(crate) fn draw(effects: usize, garbage: bool, draws: &mut Draws) -> Image {
         let effect = |draws: &mut Draws| draws.below(effects as u64) as u32;
-        match draws.below(20) {
+        match draws.below(if garbage { 24 } else { 20 }) {
+            20.. => Image::Garbage(draws.below(8) as u8),
             0..4 => Image::AllLost,
             4 => Image::AllKept,
             5..8 => Image::Prefix(effect(draws)),
@@ -157,7 +168,7 @@ impl Image {
                     0
                 }
             }
-            Image::TornLast(_) => mask,
+            Image::TornLast(_) | Image::Garbage(_) => mask,
             Image::TornAt(at, sectors) => match place.cmp(&(at as usize)) {
                 std::cmp::Ordering::Less => mask,
                 std::cmp::Ordering::Equal => mask & sectors,
@@ -170,14 +181,18 @@ impl Image {
                 let mut draw = |mask: &u8| if draws.below(100) < u64::from(percent) { *mask } else { 0 };
                 kept = masks.iter().map(&mut draw).collect();
             }
-            Image::TornLast(sectors) => {
-                let last = flying.iter().rposition(InFlight::is_page);
-                last.into_iter().for_each(|last| kept[last] &= sectors);
+            Image::TornLast(sectors) => last_page(flying).into_iter().for_each(|last| kept[last] &= sectors),
+            Image::Garbage(sector) => {
+                last_page(flying).into_iter().for_each(|last| kept[last] &= !(u8::MAX << sector));
             }
             _ => {}
         }
         kept
     }
+}
+
+fn last_page(flying: &[InFlight]) -> Option<usize> {
+    flying.iter().rposition(InFlight::is_page)
 }
 
 /// Some sectors of a page: the first few, or any.
@@ -314,32 +329,31 @@ impl Volume {
         flying
     }
 
-    /// What a crash keeps of each effect in flight.
+    /// What a crash keeps of each effect in flight, for a device that writes whole sectors.
     pub(crate) fn kept(
         &self,
         flying: &[InFlight],
         crash: Crash,
         image: Image,
         order: &CrashOrder,
+        sector: Sector,
         draws: &mut Draws,
     ) -> Vec<u8> {
-        let mut keep = match (crash, image) {
-            (Crash::Kernel, _) => {
-                flying.iter().map(|flying| if flying.is_staged() { flying.mask() } else { 0 }).collect()
-            }
-            (_, Image::Any) => Image::draw(flying.len(), draws).propose(flying, draws),
-            (_, image) => image.propose(flying, draws),
+        let mut keep = match crash {
+            Crash::Kernel => flying.iter().map(|flying| if flying.is_staged() { flying.mask() } else { 0 }).collect(),
+            _ => image.propose(flying, draws),
         };
         for (keep, flying) in keep.iter_mut().zip(flying) {
             // Only pages are torn.
-            *keep = if flying.is_page() || *keep == 0 { *keep } else { u8::MAX };
+            let is_torn = flying.is_page() && sector == Sector::Bytes512;
+            *keep = if is_torn || *keep == 0 { *keep } else { flying.mask() };
         }
         order.enforce(flying, &mut keep);
         keep
     }
 
-    /// The volume that a machine finds after a crash which kept this much of each effect.
-    pub(crate) fn image(&self, flying: &[InFlight], keep: &[u8], order: &CrashOrder) -> Volume {
+    /// The volume that a machine finds after a crash which kept this much of each effect, by an image.
+    pub(crate) fn image(&self, flying: &[InFlight], keep: &[u8], by: Image, order: &CrashOrder) -> Volume {
         let mut image = self.durable();
         for (flying, keep) in flying.iter().zip(keep).filter(|(_, keep)| **keep != 0) {
             match flying.what {
@@ -349,7 +363,7 @@ impl Volume {
                         .content_mut()
                         .into_iter()
                         .for_each(|content| effect.apply(&mut content.medium, *keep));
-                    image.media.rewritten(ino, effect);
+                    effect.page().into_iter().for_each(|page| image.media.mend((ino, page), *keep));
                 }
                 Change::Names(_, entries) => entries.iter().cloned().for_each(|entry| image.make_durable(entry)),
             }
@@ -357,6 +371,10 @@ impl Volume {
         if order.data == Data::FreeStale {
             image.expose_stale(flying, keep);
         }
+        if let (Image::Garbage(sector), true) = (by, order.data != Data::OnePrefix) {
+            image.spoil_last(flying, sector);
+        }
+        image.keep_attributes(self, flying, keep);
         image.boot();
         image
     }
@@ -372,6 +390,28 @@ impl Volume {
         let inode = |inode: &Inode| Inode { body: body(&inode.body), holders: 1, ..*inode };
         let inodes = self.inodes.iter().map(|(ino, old)| (*ino, inode(old))).collect();
         Volume { inodes, names: Vec::new(), dirty: Default::default(), media: self.media.clone(), ..*self }
+    }
+
+    /// The sector of the last page in flight that was being written holds noise.
+    fn spoil_last(&mut self, flying: &[InFlight], sector: u8) {
+        let last = last_page(flying).map(|last| &flying[last].what);
+        let Some(Change::Content(ino, Effect { what: What::Data { page, mask, .. }, .. })) = last else { return };
+        let Ok(content) = self.inode(*ino).content_mut() else { return };
+        content.medium.write(*page, &noise(fold(ino.0, *page)), mask & (1 << sector));
+        content.medium.clear_behind_end();
+    }
+
+    /// A file that lost nothing has the times and permissions that it had.
+    fn keep_attributes(&mut self, before: &Volume, flying: &[InFlight], keep: &[u8]) {
+        let mut whole: BTreeMap<Ino, bool> = BTreeMap::new();
+        for (flying, keep) in flying.iter().zip(keep) {
+            if let Change::Content(ino, _) = flying.what {
+                *whole.entry(ino).or_insert(true) &= *keep == flying.mask();
+            }
+        }
+        for (ino, _) in whole.into_iter().filter(|(_, whole)| *whole) {
+            self.inode(ino).durable_attributes = before.get(ino).attributes;
+        }
     }
 
     /// Blocks that a file got and that were never written show what they held before: here, noise.
@@ -414,19 +454,35 @@ fn noise(mut state: u64) -> crate::pages::Bytes {
 impl Kernel {
     /// A machine has lost its memory: its volume is what the crash left.
     pub(crate) fn lose_memory(&mut self, node: NodeId) {
-        let proposed = self.options.crash_image;
+        let (proposed, sector, garbage) = (self.options.crash_image, self.options.sector, self.options.garbage_sectors);
         let profile = self.profile(node);
         let machine = self.machine(node);
-        let (crash, image) = machine.next_crash.take().unwrap_or((Crash::Power, None));
+        let (crash, image, id) = machine.next_crash.take().unwrap_or((Crash::Power, None, FaultId::default()));
         match crash {
-            Crash::Replaced => machine.volume = Volume::default(),
-            Crash::RolledBack => machine.volume = machine.snapshot.clone().unwrap_or_default(),
+            Crash::Replaced => {
+                machine.volume = Volume::default();
+                machine.ills.replace_device();
+                observed(id);
+            }
+            Crash::RolledBack => {
+                let (volume, kept_by) = machine.snapshot.clone().unwrap_or_default();
+                machine.volume = volume;
+                [id, kept_by].into_iter().for_each(observed);
+            }
             Crash::Kernel | Crash::Power => {
                 let (volume, draws) = (&machine.volume, &mut machine.crash_draws);
                 let flying = volume.in_flight(&profile.crash);
-                let keep = volume.kept(&flying, crash, image.unwrap_or(proposed), &profile.crash, draws);
+                let image = match image.unwrap_or(proposed) {
+                    _ if crash == Crash::Kernel => Image::AllLost,
+                    Image::Any => Image::draw(flying.len(), garbage, draws),
+                    image => image,
+                };
+                let keep = volume.kept(&flying, crash, image, &profile.crash, sector, draws);
                 let kept = keep.iter().filter(|keep| **keep != 0).count();
-                let lost = keep.iter().zip(&flying).filter(|(keep, flying)| **keep != flying.mask());
+                let mut lost = keep.iter().zip(&flying).filter(|(keep, flying)| **keep != flying.mask()).peekable();
+                if lost.peek().is_some() {
+                    observed(id);
+                }
                 if !flying.is_empty() {
                     let fields = [flying.len() as u64, keep.iter().fold(0, |hash, keep| fold(hash, u64::from(*keep)))];
                     emit(node, "disk.crash", &fields, || {
@@ -434,8 +490,9 @@ impl Kernel {
                         format!("{}: {kept} of {} effects kept; lost: {}", profile.name, flying.len(), lost.join("; "))
                     });
                 }
-                machine.volume = volume.image(&flying, &keep, &profile.crash);
+                machine.volume = volume.image(&flying, &keep, image, &profile.crash);
             }
         }
+        machine.feel();
     }
 }

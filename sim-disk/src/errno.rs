@@ -23,6 +23,7 @@ pub(crate) enum Errno {
     NameTooLong = 36,
     NotEmpty = 39,
     TooManyLinks = 40,
+    Quota = 122,
 }
 
 impl From<Errno> for io::Error {

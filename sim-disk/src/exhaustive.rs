@@ -27,6 +27,7 @@ const TORN: [u8; 3] = [0x01, 0x0f, 0xfe];
 pub struct Exhaustive {
     node: Node,
     torn: bool,
+    garbage: bool,
     most_images: usize,
 }
 
@@ -86,12 +87,18 @@ impl Kernel {
 impl Exhaustive {
     /// Every crash of a workload on `node`, torn pages included, with at most 4096 images for each moment.
     pub fn new(node: Node) -> Self {
-        Exhaustive { node, torn: true, most_images: 4096 }
+        Exhaustive { node, torn: true, garbage: false, most_images: 4096 }
     }
 
     /// Whether pages are torn.
     pub fn torn(mut self, torn: bool) -> Self {
         self.torn = torn;
+        self
+    }
+
+    /// Whether the sector that was being written may be garbage, which good devices do not leave.
+    pub fn garbage(mut self, garbage: bool) -> Self {
+        self.garbage = garbage;
         self
     }
 
@@ -148,13 +155,15 @@ impl Exhaustive {
     {
         let mut draws = device::draws(Stream::new("disk.exhaustive"), place as u64);
         let flying = point.volume.in_flight(&profile.crash);
+        let sector = act("disk::Exhaustive::run", |kernel| kernel.options.sector);
         let mut seen = BTreeSet::new();
         for image in self.images(flying.len()) {
-            let keep = point.volume.kept(&flying, Crash::Power, image, &profile.crash, &mut draws);
-            if seen.contains(&keep) {
+            let keep = point.volume.kept(&flying, Crash::Power, image, &profile.crash, sector, &mut draws);
+            let is_garbage = matches!(image, Image::Garbage(_));
+            if seen.contains(&keep) && !is_garbage {
                 continue;
             }
-            let volume = point.volume.image(&flying, &keep, &profile.crash);
+            let volume = point.volume.image(&flying, &keep, image, &profile.crash);
             act("disk::Exhaustive::run", |kernel| kernel.machine(machine.id()).volume = volume);
             *images += 1;
             let result = machine.spawn(recover(point.ledger.clone())).await;
@@ -183,11 +192,13 @@ impl Exhaustive {
         let torn = if self.torn { TORN.as_slice() } else { &[] };
         let torn_at = effects.flat_map(move |effect| torn.iter().map(move |mask| Image::TornAt(effect, *mask)));
         let torn_last = torn.iter().map(|mask| Image::TornLast(*mask));
+        let garbage = if self.garbage { 0..8 } else { 0..0 };
         [Image::AllLost, Image::AllKept]
             .into_iter()
             .chain(single)
             .chain(torn_at)
             .chain(torn_last)
+            .chain(garbage.map(Image::Garbage))
             .take(self.most_images)
     }
 }

@@ -49,14 +49,14 @@ macro_rules! open_options {
                 self
             }
 
-            /// Opens for reads and writes of whole sectors of 512 bytes, past the page cache (O_DIRECT). A write reaches
-            /// the cache of the device, and is durable after an fsync.
+            /// Opens for reads and writes of whole [sectors](crate::Sector), past the page cache (O_DIRECT). A write
+            /// reaches the cache of the device, and is durable after an fsync.
             pub fn direct(&mut self, direct: bool) -> &mut Self {
                 self.0.direct = direct;
                 self
             }
 
-            /// Opens for writes that are durable when they return (O_DSYNC). They take no simulated time.
+            /// Opens for writes that are durable when they return (O_DSYNC), each as with [`File::sync_data`].
             pub fn sync(&mut self, sync: bool) -> &mut Self {
                 self.0.sync = sync;
                 self
@@ -71,7 +71,7 @@ macro_rules! open_options {
             /// # Panics
             /// Outside a simulation.
             pub $($async)? fn open(&self, path: impl AsRef<Path>) -> io::Result<$file> {
-                Handle::open(path.as_ref(), self.0.check()?).map($file)
+                Handle::open(path.as_ref(), self.0.check()?).map($file::from)
             }
         }
     };
@@ -79,7 +79,7 @@ macro_rules! open_options {
 
 /// The free functions of a face, documented once.
 macro_rules! functions {
-    ($($async:tt)?) => {
+    ($read:ident, $copy:ident, $($async:tt, $await:tt)?) => {
         /// The whole content of a file.
         ///
         /// # Errors
@@ -88,7 +88,7 @@ macro_rules! functions {
         /// # Panics
         /// Outside a simulation, as every function here.
         pub $($async)? fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-            handle::read(path.as_ref())
+            handle::$read(path.as_ref())$(.$await)?
         }
 
         /// The whole content of a file, as text.
@@ -96,7 +96,7 @@ macro_rules! functions {
         /// # Errors
         /// Those of [`read`], and `InvalidData` where it is not UTF-8.
         pub $($async)? fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-            handle::read_to_string(path.as_ref())
+            handle::$read(path.as_ref())$(.$await)?.and_then(handle::text)
         }
 
         /// Makes or empties a file and writes `contents` to it. Nothing of it is durable.
@@ -112,7 +112,7 @@ macro_rules! functions {
         /// # Errors
         /// Those of opening, and `InvalidInput` for a directory.
         pub $($async)? fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
-            handle::copy(from.as_ref(), to.as_ref())
+            handle::$copy(from.as_ref(), to.as_ref())$(.$await)?
         }
 
         /// What is known of a file or directory.
@@ -266,7 +266,7 @@ macro_rules! functions {
 
 /// What the files of both faces have, documented once.
 macro_rules! file {
-    ($sync:ident, $($async:tt, $await:tt)?) => {
+    ($sync:ident, $read_at:ident, $write_at:ident, $($async:tt, $await:tt)?) => {
         impl File {
             /// Opens a file for reading; or a directory, to fsync it.
             ///
@@ -276,7 +276,7 @@ macro_rules! file {
             /// # Panics
             /// Outside a simulation.
             pub $($async)? fn open(path: impl AsRef<Path>) -> io::Result<File> {
-                Handle::open(path.as_ref(), Mode::READ).map(File)
+                Handle::open(path.as_ref(), Mode::READ).map(File::from)
             }
 
             /// Makes or empties a file and opens it for writing.
@@ -287,7 +287,7 @@ macro_rules! file {
             /// # Panics
             /// Outside a simulation.
             pub $($async)? fn create(path: impl AsRef<Path>) -> io::Result<File> {
-                Handle::open(path.as_ref(), Mode::CREATE).map(File)
+                Handle::open(path.as_ref(), Mode::CREATE).map(File::from)
             }
 
             /// Makes a file and opens it for reading and writing.
@@ -298,7 +298,7 @@ macro_rules! file {
             /// # Panics
             /// Outside a simulation.
             pub $($async)? fn create_new(path: impl AsRef<Path>) -> io::Result<File> {
-                Handle::open(path.as_ref(), Mode::CREATE_NEW).map(File)
+                Handle::open(path.as_ref(), Mode::CREATE_NEW).map(File::from)
             }
 
             /// How to open a file; the same as [`OpenOptions::new`].
@@ -313,15 +313,16 @@ macro_rules! file {
             /// was open then; see [`fsync_eio`](crate::fsync_eio). To try again is in vain there, and the second `Ok` is a
             /// lie. EROFS when the journal has failed before. Also when the process has died.
             pub $($async)? fn sync_all(&self) -> io::Result<()> {
-                self.0.$sync()$(.$await)?
+                self.0.$sync(Extent::Everything)$(.$await)?
             }
 
-            /// As [`sync_all`](File::sync_all): times are all that fdatasync(2) could leave out here.
+            /// As [`sync_all`](File::sync_all), without times and permissions; and without the name of the file and other
+            /// changes of names, unless the file is new, or has another length or new blocks (fdatasync(2)).
             ///
             /// # Errors
             /// Those of [`sync_all`](File::sync_all).
             pub $($async)? fn sync_data(&self) -> io::Result<()> {
-                self.0.$sync()$(.$await)?
+                self.0.$sync(Extent::Data)$(.$await)?
             }
 
             /// Cuts the file, or extends it with zeros.
@@ -345,7 +346,7 @@ macro_rules! file {
             /// # Errors
             /// When the process has died.
             pub $($async)? fn try_clone(&self) -> io::Result<File> {
-                self.0.try_clone().map(File)
+                self.0.try_clone().map(File::from)
             }
 
             /// Reads at an offset and leaves the position alone: pread(2). Says how many bytes; none at the end.
@@ -353,7 +354,7 @@ macro_rules! file {
             /// # Errors
             /// EBADF for a file that is not open for reading, `IsADirectory`.
             pub $($async)? fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-                self.0.read_into(Some(offset), buffer)
+                self.0.$read_at(Some(offset), buffer)$(.$await)?
             }
 
             /// Writes at an offset and leaves the position alone: pwrite(2). A file that appends does so here too, as on
@@ -362,7 +363,7 @@ macro_rules! file {
             /// # Errors
             /// EBADF for a file that is not open for writing, `FileTooLarge`.
             pub $($async)? fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-                self.0.write(Some(offset), bytes)
+                self.0.$write_at(Some(offset), bytes)$(.$await)?
             }
         }
 

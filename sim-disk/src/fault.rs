@@ -2,16 +2,17 @@
 //!
 //! The subject of an operation is the path as it was given, normalised and without the slash in front: `wal/*` matches
 //! what is open as `/wal/000001`. An open file keeps the path it was opened by, also when it is renamed meanwhile. A fault
-//! strikes before the operation has any effect: a power loss at the third fsync finds nothing of it done.
+//! strikes before the operation has any effect, [amid](Selector::amid) a write of several pages, or
+//! [after](Selector::after) it: a process killed after its third fsync has saved what it never says it has.
 
 use sim_core::fault::{Fault, Selector};
 
 use crate::crash::Image;
 use crate::kernel::Disk;
 use crate::kinds::{
-    BIT_ROT, CRASH_POINT, EVICT, FSYNC, FSYNC_EIO, FULL, GONE, IO_ERROR, JOURNAL_EIO, KERNEL_CRASH, LOST_WRITE,
-    MISDIRECTED_READ, MISDIRECTED_WRITE, NO_SPACE, OPEN, POWER_LOSS, READ, READ_ONLY, RENAME, REPLACE, ROLL_BACK,
-    SECTOR_ERROR, SEQUENCE, SHORT, SNAPSHOT, STALE_READ, STALL, SWAP, TENANT, THROTTLE, WRITE,
+    BIT_ROT, CRASH_POINT, EVICT, FSYNC, FSYNC_EIO, FULL, GONE, IO_ERROR, JOURNAL_EIO, KERNEL_CRASH, LOST_WRITE, MAKE,
+    MISDIRECTED_READ, MISDIRECTED_WRITE, NO_SPACE, OPEN, POWER_LOSS, QUOTA, READ, READ_ONLY, REMOVE, RENAME, REPLACE,
+    ROLL_BACK, SECTOR_ERROR, SEQUENCE, SET_LEN, SHORT, SNAPSHOT, STALE_READ, STALL, SWAP, TENANT, THROTTLE, WRITE,
 };
 
 /// The first fsync or fdatasync on nodes and paths that match; see [`Selector::nth`] for another.
@@ -56,6 +57,27 @@ pub fn rename(node: &str, to: &str) -> Selector {
     Selector::new(RENAME, node, to)
 }
 
+/// The first removal of a file or directory on nodes and paths that match.
+pub fn remove(node: &str, path: &str) -> Selector {
+    Selector::new(REMOVE, node, path)
+}
+
+/// The first change of a length on nodes and paths that match: `set_len`, and fallocate(2).
+pub fn set_len(node: &str, path: &str) -> Selector {
+    Selector::new(SET_LEN, node, path)
+}
+
+/// The first directory, symbolic or hard link made on nodes and paths that match. A file is made by an [`open`].
+pub fn make(node: &str, path: &str) -> Selector {
+    Selector::new(MAKE, node, path)
+}
+
+/// Lets a fault that strikes at operations wait on the disk of a node, for the next one that is selected. So it can have a
+/// time and a rhythm: `faults().at(5.secs(), lurk(fsync("store", "wal/*"), fsync_eio()))`.
+pub fn lurk(at: Selector, fault: Fault) -> Fault {
+    Fault { target: vec![at.node], ..fault }.arg("at", at.point).arg("path", at.subject)
+}
+
 /// The device refuses the pages that an fsync writes. What becomes of them, who is told and when is what the
 /// [`FsyncFailure`](crate::profile::FsyncFailure) of the machine's profile says. Place it with [`fsync`].
 ///
@@ -84,6 +106,11 @@ pub fn io_error() -> Fault {
 /// where it is late news of a write that was taken before.
 pub fn no_space() -> Fault {
     Fault::new(NO_SPACE, &[])
+}
+
+/// As [`no_space`], for a user who has used up his share: EDQUOT. Place it with [`write()`], [`open`] or [`rename`].
+pub fn quota() -> Fault {
+    Fault::new(QUOTA, &[])
 }
 
 /// The operation does a part of what it was asked for, one byte at the least. Place it with [`read`] or [`write()`].
@@ -140,25 +167,26 @@ pub fn device_gone(node: &str) -> Fault {
     Fault::new(GONE, &[node])
 }
 
-/// A page of the medium cannot be read any more, until it is written again: EIO for reads that reach it. Which page of the
-/// files that match is drawn, among those that the [atlas](crate::set_atlas) allows; it is met when it is not cached. As
-/// all faults of the medium it needs a page that is durable to strike, and with [`Plan::at`](sim_core::fault::Plan::at) a
-/// time.
+/// A sector of the medium cannot be read any more, until it is written again or the fault has [lasted](Fault::lasting): EIO
+/// for reads that reach it, those of the page around it included unless they pass the cache. Which sector of the files that
+/// match is drawn, among those that the [atlas](crate::set_atlas) allows; it is met when it is not cached. As all faults of
+/// the medium it needs something durable to strike, and with [`Plan::at`](sim_core::fault::Plan::at) a time.
 pub fn sector_error(node: &str, path: &str) -> Fault {
     Fault::new(SECTOR_ERROR, &[node]).arg("path", path)
 }
 
-/// A bit of a page of the medium flips: reads that reach it get it wrong. Else as [`sector_error`].
+/// A bit of a sector of the medium flips: reads that reach it get it wrong. Else as [`sector_error`].
 pub fn bit_rot(node: &str, path: &str) -> Fault {
     Fault::new(BIT_ROT, &[node]).arg("path", path)
 }
 
-/// The next read that reaches a page of the medium gets another page of the same file. Else as [`sector_error`].
+/// The next read that reaches a sector of the medium gets that of another page of the same file. Else as [`sector_error`].
 pub fn misdirected_read(node: &str, path: &str) -> Fault {
     Fault::new(MISDIRECTED_READ, &[node]).arg("path", path)
 }
 
-/// The last page that an fsync writes is acknowledged and dropped. Place it with [`fsync`], as the next two.
+/// The last page that an fsync writes is acknowledged and dropped, and there is again when the fault has
+/// [lasted](Fault::lasting). Place it with [`fsync`], as the next two.
 pub fn lost_write() -> Fault {
     Fault::new(LOST_WRITE, &[])
 }
@@ -178,13 +206,14 @@ pub fn page_sequence(node: &str, path: &str, page: u64, sequence: &str) -> Fault
     Fault::new(SEQUENCE, &[node]).arg("path", path).arg("page", page).arg("sequence", sequence)
 }
 
-/// The device answers no fsync: for ever, or while it [lasts](Fault::lasting).
+/// The device answers nothing, what it was given before included: it hangs for ever, or while it [lasts](Fault::lasting).
+/// The face that does not await cannot wait, and does not feel it.
 pub fn stall(node: &str) -> Fault {
     Fault::new(STALL, &[node])
 }
 
-/// Fsyncs of files that match take so many times as long; for ever, or while it [lasts](Fault::lasting). `**` slows the
-/// whole device.
+/// What the device does for files that match takes so many times as long; for ever, or while it [lasts](Fault::lasting).
+/// `**` slows the whole device, another pattern a range of it.
 pub fn throttle(node: &str, path: &str, times: u32) -> Fault {
     Fault::new(THROTTLE, &[node]).arg("path", path).arg("times", times)
 }
@@ -199,8 +228,14 @@ pub fn tenant(node: &str, bytes: u64) -> Fault {
     Fault::new(TENANT, &[node]).arg("bytes", bytes)
 }
 
-/// The machine loses its power at one of its next effects, drawn: ten times more likely at one that leaves something in
-/// flight than at one that does not. `within` is how many effects it may take at most.
+/// As [`tenant`], with a share that drifts between nothing and so many bytes.
+pub fn drifting_tenant(node: &str, bytes: u64) -> Fault {
+    tenant(node, bytes).arg("drifts", true)
+}
+
+/// The machine loses its power at one of its next effects, drawn: ten times more likely at a moment that leaves
+/// something in flight than at one that does not. `within` is how many effects it may take at most; it is met when the
+/// power goes.
 pub fn crash_at_an_effect(node: &str, within: u32) -> Fault {
     Fault::new(CRASH_POINT, &[node]).arg("within", within)
 }

@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sim_core::device::{self, Process, emit};
+use sim_core::fault::{hit_after, hit_amid};
 use sim_core::hash::hash_str;
 
-use crate::kernel::{Kernel, act, act_if_running};
+use crate::kernel::{Allocate, Kernel, act, act_if_running};
 use crate::kinds;
 use crate::lint::{Habit, Lint};
 use crate::namespace::Rename;
 use crate::open::{Follow, Mode};
-use crate::path::words;
-use crate::sync::Syncing;
+use crate::operation::Waiting;
+use crate::pages::PAGE;
+use crate::path::{self, words};
+use crate::strikes::{strikes, strikes_fsync};
+use crate::sync::Extent;
 use crate::volume::{Kind, Metadata, Volume};
 
 /// The error of what a process does that has died.
@@ -26,6 +30,12 @@ pub(crate) fn dead() -> io::Error {
 
 pub(crate) fn living(process: Process) -> io::Result<Process> {
     if process.is_alive() { Ok(process) } else { Err(dead()) }
+}
+
+/// An operation is done, and faults strike before its caller hears of it.
+#[inline]
+fn done<R>(process: Process, point: &str, subject: &str, result: io::Result<R>) -> io::Result<R> {
+    if hit_after(point, subject) { living(process).and(result) } else { result }
 }
 
 /// An open file: one reference to a descriptor of the kernel.
@@ -40,9 +50,13 @@ impl Handle {
         const WHAT: &str = "fs::File::open";
         let process = living(device::process(WHAT))?;
         let words: Arc<str> = words(path).into();
-        kinds::strikes_open(&words)?;
+        strikes(kinds::OPEN, &words, 1)?;
         living(process)?;
-        let (slot, is_new) = act(WHAT, |kernel| kernel.open(process, path, &words, mode))?;
+        let opened = act(WHAT, |kernel| {
+            kernel.meets(process.node, kinds::OPEN, &words, 1)?;
+            kernel.open(process, path, &words, mode)
+        });
+        let (slot, is_new) = done(process, kinds::OPEN, &words, opened)?;
         match (is_new, mode.truncate) {
             (true, _) => note(process, "disk.create", &words),
             (false, true) => note(process, "disk.truncate", &words),
@@ -60,8 +74,18 @@ impl Handle {
 
     #[inline]
     pub(crate) fn read(&self, at: Option<u64>, want: usize, put: impl FnMut(&[u8])) -> io::Result<usize> {
-        let want = kinds::strikes_read(&self.path, want)?;
-        self.act("fs::File::read", |kernel| kernel.read(self.slot, at, want, put))
+        let want = strikes(kinds::READ, &self.path, want)?;
+        let read = self.act("fs::File::read", |kernel| {
+            let want = kernel.meets(self.process.node, kinds::READ, &self.path, want)?;
+            kernel.read(self.slot, at, want, put)
+        });
+        done(self.process, kinds::READ, &self.path, read)
+    }
+
+    /// What a read waits for, if for anything.
+    pub(crate) fn begin_read(&self, at: Option<u64>, want: usize) -> io::Result<Option<Waiting>> {
+        let token = self.act("fs::File::read", |kernel| Ok(kernel.begin_read(self.slot, at, want)))?;
+        Ok(token.map(|token| Waiting::new(token, self.process)))
     }
 
     #[inline]
@@ -80,19 +104,66 @@ impl Handle {
         Ok(bytes)
     }
 
+    /// Writes as far as the page cache, or past it. True: it must be synced before it is done.
+    #[inline]
+    fn write_part(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<(usize, bool)> {
+        living(self.process)?;
+        let length = strikes(kinds::WRITE, &self.path, bytes.len())?;
+        if length > PAGE {
+            let mut part = Ok((0, false));
+            if hit_amid(kinds::WRITE, &self.path, || part = self.write_pages(at, bytes)) {
+                return living(self.process).and(part);
+            }
+        }
+        let length = length.min(bytes.len());
+        living(self.process)?;
+        act("fs::File::write", |kernel| {
+            let length = kernel.meets(self.process.node, kinds::WRITE, &self.path, length)?;
+            kernel.refuses_sync_write(self.slot)?;
+            kernel.write(self.slot, at, &bytes[..length], &self.path)
+        })
+    }
+
+    /// Some pages of a write, and at the least the first: what a process has done that is killed in the middle of it.
+    fn write_pages(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<(usize, bool)> {
+        self.act("fs::File::write", |kernel| {
+            let draws = &mut kernel.machine(self.process.node).crash_draws;
+            let pages = 1 + draws.below(bytes.len().div_ceil(PAGE) as u64 - 1) as usize;
+            kernel.write(self.slot, at, &bytes[..pages * PAGE], &self.path)
+        })
+    }
+
+    /// A write that takes no time.
     #[inline]
     pub(crate) fn write(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
-        living(self.process)?;
-        let bytes = kinds::strikes_write(&self.path, bytes)?;
-        living(self.process)?;
-        let written = act("fs::File::write", |kernel| {
-            kernel.refuses_sync_write(self.slot)?;
-            kernel.write(self.slot, at, bytes, &self.path)
-        })?;
-        if written.sync {
-            self.sync_now()?;
+        let written = self.write_part(at, bytes).and_then(|(length, syncs)| {
+            if syncs {
+                self.sync_now(Extent::Data)?;
+            }
+            Ok(length)
+        });
+        done(self.process, kinds::WRITE, &self.path, written)
+    }
+
+    /// A write, and what to wait for before it is done, if for anything.
+    pub(crate) fn begin_write(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<(usize, Option<Waiting>)> {
+        let written = self.write_part(at, bytes).and_then(|(length, syncs)| match syncs {
+            true => Ok((length, Some(self.begin_sync(Extent::Data)?))),
+            false => {
+                let token = self.act("fs::File::write", |kernel| Ok(kernel.begin_write(self.slot, length)))?;
+                Ok((length, token.map(|token| Waiting::new(token, self.process))))
+            }
+        });
+        match written {
+            // Whoever has waited says that it is done.
+            Ok((_, Some(_))) => written,
+            _ => done(self.process, kinds::WRITE, &self.path, written),
         }
-        Ok(written.length)
+    }
+
+    /// A write that was waited for is done.
+    pub(crate) fn end_write(&self, result: io::Result<usize>) -> io::Result<usize> {
+        done(self.process, kinds::WRITE, &self.path, result)
     }
 
     pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -108,7 +179,21 @@ impl Handle {
     }
 
     pub(crate) fn set_len(&self, size: u64) -> io::Result<()> {
-        self.act("fs::File::set_len", |kernel| kernel.set_size(self.slot, size, &self.path))
+        self.change_length("fs::File::set_len", |kernel| kernel.set_size(self.slot, size, &self.path))
+    }
+
+    pub(crate) fn allocate(&self, how: Allocate, from: u64, length: u64) -> io::Result<()> {
+        self.change_length("posix::File::allocate", |kernel| kernel.allocate(self.slot, how, from, length, &self.path))
+    }
+
+    fn change_length(&self, what: &str, f: impl FnOnce(&mut Kernel) -> io::Result<()>) -> io::Result<()> {
+        living(self.process)?;
+        strikes(kinds::SET_LEN, &self.path, 1)?;
+        let changed = self.act(what, |kernel| {
+            kernel.meets(self.process.node, kinds::SET_LEN, &self.path, 1)?;
+            f(kernel)
+        });
+        done(self.process, kinds::SET_LEN, &self.path, changed)
     }
 
     pub(crate) fn metadata(&self) -> io::Result<Metadata> {
@@ -126,18 +211,57 @@ impl Handle {
     }
 
     /// An fsync that takes no time.
-    pub(crate) fn sync_now(&self) -> io::Result<()> {
+    pub(crate) fn sync_now(&self, extent: Extent) -> io::Result<()> {
         living(self.process)?;
-        let strike = kinds::strikes_fsync(&self.path)?;
-        self.act("blocking::File::sync_all", |kernel| kernel.sync_now(self.slot, &self.path, strike))
+        let mut strike = strikes_fsync(&self.path)?;
+        let synced = self.act("blocking::File::sync_all", |kernel| {
+            kernel.meets_fsync(self.process.node, &self.path, &mut strike)?;
+            kernel.sync_now(self.slot, &self.path, extent, strike)
+        });
+        done(self.process, kinds::FSYNC, &self.path, synced)
+    }
+
+    fn begin_sync(&self, extent: Extent) -> io::Result<Waiting> {
+        living(self.process)?;
+        let mut strike = strikes_fsync(&self.path)?;
+        let token = self.act("fs::File::sync_all", |kernel| {
+            kernel.meets_fsync(self.process.node, &self.path, &mut strike)?;
+            kernel.begin_sync(self.slot, &self.path, extent, strike)
+        })?;
+        Ok(Waiting::new(token, self.process))
     }
 
     /// An fsync that takes its time.
-    pub(crate) async fn sync(&self) -> io::Result<()> {
-        living(self.process)?;
-        let strike = kinds::strikes_fsync(&self.path)?;
-        let token = self.act("fs::File::sync_all", |kernel| kernel.begin_sync(self.slot, &self.path, strike))?;
-        Syncing::new(token, self.process).await
+    pub(crate) async fn sync(&self, extent: Extent) -> io::Result<()> {
+        let synced = match self.begin_sync(extent) {
+            Ok(waiting) => waiting.await,
+            Err(error) => Err(error),
+        };
+        done(self.process, kinds::FSYNC, &self.path, synced)
+    }
+
+    /// A read that takes its time.
+    pub(crate) async fn read_in_time(&self, at: Option<u64>, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(waiting) = self.begin_read(at, buffer.len())? {
+            waiting.await?;
+        }
+        self.read_into(at, buffer)
+    }
+
+    /// A write that takes its time.
+    pub(crate) async fn write_in_time(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
+        match self.begin_write(at, bytes)? {
+            (length, None) => Ok(length),
+            (length, Some(waiting)) => self.end_write(waiting.await.map(|()| length)),
+        }
+    }
+
+    /// Reads to the end in its time.
+    pub(crate) async fn load(&self) -> io::Result<Vec<u8>> {
+        if let Some(waiting) = self.begin_read(None, usize::MAX)? {
+            waiting.await?;
+        }
+        self.read_to_end()
     }
 }
 
@@ -180,43 +304,67 @@ pub(crate) fn look<R>(what: &str, f: impl FnOnce(&mut Volume) -> io::Result<R>) 
     act(what, |kernel| f(kernel.volume(process.node)))
 }
 
-/// Changes names; `words` are what faults and events see.
+/// Changes names, after and before the faults that strike at `point`, whose subject is the path. The `words` are what
+/// events say.
 fn change(
     what: &str,
-    kind: &'static str,
-    words: &str,
+    point: &'static str,
+    path: &Path,
+    (kind, words): (&'static str, &str),
     f: impl FnOnce(&mut Volume) -> io::Result<()>,
 ) -> io::Result<()> {
     let process = living(device::process(what))?;
-    act(what, |kernel| {
+    let subject = path::words(path);
+    strikes(point, &subject, 1)?;
+    living(process)?;
+    let changed = act(what, |kernel| {
+        kernel.meets(process.node, point, &subject, 1)?;
         f(kernel.volume(process.node))?;
         kernel.stir(process.node);
-        Ok::<(), io::Error>(())
-    })?;
-    note(process, kind, words);
-    Ok(())
+        Ok(())
+    });
+    if changed.is_ok() {
+        note(process, kind, words);
+    }
+    done(process, point, &subject, changed)
 }
 
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_now(path: &Path) -> io::Result<Vec<u8>> {
     Handle::open(path, Mode::READ)?.read_to_end()
 }
 
-pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
+pub(crate) async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    Handle::open(path, Mode::READ)?.load().await
+}
+
+pub(crate) fn text(bytes: Vec<u8>) -> io::Result<String> {
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
-    String::from_utf8(read(path)?).map_err(not_text)
+    String::from_utf8(bytes).map_err(not_text)
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Handle::open(path, Mode::CREATE)?.write_all(bytes)
 }
 
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+/// The two ends of a copy.
+fn ends(from: &Path, to: &Path) -> io::Result<(Handle, Handle)> {
     let from = Handle::open(from, Mode::READ)?;
     if from.metadata()?.is_dir() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the source path is not a file"));
     }
-    let to = Handle::open(to, Mode::CREATE)?;
+    Ok((from, Handle::open(to, Mode::CREATE)?))
+}
+
+pub(crate) fn copy_now(from: &Path, to: &Path) -> io::Result<u64> {
+    let (from, to) = ends(from, to)?;
     let bytes = from.read_to_end()?;
+    to.write_all(&bytes)?;
+    Ok(bytes.len() as u64)
+}
+
+pub(crate) async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+    let (from, to) = ends(from, to)?;
+    let bytes = from.load().await?;
     to.write_all(&bytes)?;
     Ok(bytes.len() as u64)
 }
@@ -243,7 +391,7 @@ pub(crate) fn try_exists(path: &Path) -> io::Result<bool> {
 
 pub(crate) fn mkdir(path: &Path, mode: u32) -> io::Result<()> {
     let most = act("fs::create_dir", |kernel| kernel.options.capacity.inodes);
-    change("fs::create_dir", "disk.mkdir", &words(path), |volume| match most {
+    change("fs::create_dir", kinds::MAKE, path, ("disk.mkdir", &words(path)), |volume| match most {
         Some(most) if volume.usage().1 >= most => Err(crate::errno::Errno::NoSpace.into()),
         _ => volume.mkdir(path, mode),
     })
@@ -268,11 +416,17 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    change("fs::remove_file", "disk.unlink", &words(path), |volume| volume.unlink(path))
+    let removed =
+        change("fs::remove_file", kinds::REMOVE, path, ("disk.unlink", &words(path)), |volume| volume.unlink(path));
+    match removed {
+        // A socket is a file of another device.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && device::unlink(&path.to_string_lossy()) => Ok(()),
+        removed => removed,
+    }
 }
 
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-    change("fs::remove_dir", "disk.rmdir", &words(path), |volume| volume.rmdir(path))
+    change("fs::remove_dir", kinds::REMOVE, path, ("disk.rmdir", &words(path)), |volume| volume.rmdir(path))
 }
 
 /// As std's, takes what is gone already for removed, and a symbolic link for itself.
@@ -292,10 +446,9 @@ pub(crate) fn remove_dir_all(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn rename_as(from: &Path, to: &Path, how: Rename) -> io::Result<()> {
-    kinds::strikes_rename(&words(to))?;
-    lint_rename(from)?;
     let both = format!("{} -> {}", words(from), words(to));
-    change("fs::rename", "disk.rename", &both, |volume| volume.rename(from, to, how))
+    lint_rename(from)?;
+    change("fs::rename", kinds::RENAME, to, ("disk.rename", &both), |volume| volume.rename(from, to, how))
 }
 
 /// Notes a rename of a file whose content is not durable.
@@ -317,12 +470,14 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 pub(crate) fn hard_link(original: &Path, link: &Path) -> io::Result<()> {
     let both = format!("{} -> {}", words(link), words(original));
-    change("fs::hard_link", "disk.link", &both, |volume| volume.link(original, link, Follow::NotLast))
+    change("fs::hard_link", kinds::MAKE, link, ("disk.link", &both), |volume| {
+        volume.link(original, link, Follow::NotLast)
+    })
 }
 
 pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     let both = format!("{} -> {}", words(link), target.display());
-    change("fs::symlink", "disk.symlink", &both, |volume| volume.symlink(target, link))
+    change("fs::symlink", kinds::MAKE, link, ("disk.symlink", &both), |volume| volume.symlink(target, link))
 }
 
 pub(crate) fn read_link(path: &Path) -> io::Result<PathBuf> {

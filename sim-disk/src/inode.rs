@@ -28,9 +28,8 @@ pub(crate) struct Inode {
     pub(crate) durable_links: u32,
     /// Descriptors, fsyncs and changes of names that keep it without a name.
     pub(crate) holders: u32,
-    pub(crate) stamps: Stamps,
-    /// Permission bits. Kept, and never enforced.
-    pub(crate) mode: u32,
+    pub(crate) attributes: Attributes,
+    pub(crate) durable_attributes: Attributes,
     pub(crate) errors: Errors,
 }
 
@@ -39,6 +38,14 @@ pub(crate) enum Body {
     File(Content),
     Directory(Directory),
     Symlink(Rc<Path>),
+}
+
+/// What an fsync makes durable of a file, and an fdatasync does not.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Attributes {
+    pub(crate) stamps: Stamps,
+    /// Permission bits. Kept, and never enforced.
+    pub(crate) mode: u32,
 }
 
 /// The times of stat(2), in nanoseconds since 1970 by the wall clock of the node. Reading moves none of them, as with
@@ -70,9 +77,10 @@ pub(crate) struct Errors {
 }
 
 impl Inode {
-    pub(crate) fn new(body: Body, mode: u32) -> Self {
+    pub(crate) fn new(body: Body, attributes: Attributes) -> Self {
         let errors = Errors { count: 0, seen: true };
-        Inode { body, links: 0, durable_links: 0, holders: 0, stamps: Stamps::default(), mode, errors }
+        let durable_attributes = attributes;
+        Inode { body, links: 0, durable_links: 0, holders: 0, attributes, durable_attributes, errors }
     }
 
     pub(crate) fn is_directory(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The device: every machine, the descriptors of its processes, and the fsyncs under way.
+//! The device: every machine, the descriptors of its processes, and the operations under way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,22 +7,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
 
+use sim_core::NodeId;
 use sim_core::device::{self, Device, DeviceId, Down, Process, emit};
 use sim_core::event::EventKind;
-use sim_core::fault::observed;
-use sim_core::{Node, NodeId};
+use sim_core::fault::{self, Fault};
 use slab::Slab;
 
 use crate::atlas::Chart;
-use crate::content::{LONGEST, room};
+use crate::content::{Content, LONGEST, room};
 use crate::errno::Errno;
 use crate::lint::{Habit, Lint};
 use crate::machine::Machine;
 use crate::open::Mode;
+use crate::operation::Operation;
 use crate::options::Options;
-use crate::pages::SECTOR;
+use crate::pages::PAGE;
 use crate::profile::FsProfile;
-use crate::sync::Sync;
 use crate::volume::{Ino, Volume};
 
 const WRITE: EventKind = EventKind::new("disk.write");
@@ -55,24 +55,17 @@ pub(crate) struct Kernel {
     pub(crate) id: Option<DeviceId>,
     machines: Vec<Machine>,
     pub(crate) descriptors: Slab<Descriptor>,
-    /// Fsyncs under way, and those whose result nobody has taken yet.
-    pub(crate) syncs: BTreeMap<u32, Sync>,
+    /// Operations under way, and those whose result nobody has taken yet.
+    pub(crate) operations: BTreeMap<u32, Operation>,
     pub(crate) write_backs: BTreeMap<u32, NodeId>,
     next_token: u32,
     pub(crate) atlas: Chart,
-    /// A crash that a fault has planned is here: once the kernel is no longer borrowed.
-    crashing: Option<NodeId>,
+    /// Crashes that a fault has planned and that are here: once the kernel is no longer borrowed.
+    crashing: Vec<(NodeId, Fault)>,
     /// Who waits for a lock.
     pub(crate) lock_waiters: Vec<Waker>,
     /// To be woken once the kernel is no longer borrowed.
     pub(crate) wakes: Vec<Waker>,
-}
-
-/// What a write may do beside writing.
-pub(crate) struct Written {
-    pub(crate) length: usize,
-    /// The descriptor writes through to the medium.
-    pub(crate) sync: bool,
 }
 
 impl Kernel {
@@ -82,6 +75,11 @@ impl Kernel {
             self.machines.push(Machine::new(NodeId(self.machines.len() as u32)));
         }
         &mut self.machines[place]
+    }
+
+    /// The nodes of all machines.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.machines.len() as u32).map(NodeId)
     }
 
     /// A machine that is there already.
@@ -135,6 +133,42 @@ impl Kernel {
             Descriptor { process, ino, mode, path: words.clone(), position: 0, handles: 1, errors, failed: false };
         self.stir(process.node);
         Ok((self.descriptors.insert(descriptor), is_new))
+    }
+
+    /// Waits for the device where a read reaches it and the device takes time.
+    pub(crate) fn begin_read(&mut self, slot: usize, at: Option<u64>, want: usize) -> Option<u32> {
+        let Descriptor { process, ino, ref mode, ref path, position, .. } = self.descriptors[slot];
+        if !self.takes_time(process.node) || !mode.read {
+            return None;
+        }
+        let content = self.known_machine(process.node).volume.get(ino).content();
+        let load = |content: &Content| content.pages_to_load(at.unwrap_or(position), want, mode.direct);
+        let pages = content.map_or(0, load);
+        let operation = Operation::new(process, path.clone(), "a read", None);
+        (pages > 0).then(|| self.transfer(operation, pages))
+    }
+
+    /// Waits for the device where it takes time to write so many bytes past the cache.
+    pub(crate) fn begin_write(&mut self, slot: usize, length: usize) -> Option<u32> {
+        let Descriptor { process, ref mode, ref path, .. } = self.descriptors[slot];
+        if !self.takes_time(process.node) || !mode.direct {
+            return None;
+        }
+        let operation = Operation::new(process, path.clone(), "a write", None);
+        Some(self.transfer(operation, length.div_ceil(PAGE) as u64))
+    }
+
+    /// Whether what reaches the device of a machine takes time, or may.
+    #[inline]
+    fn takes_time(&self, node: NodeId) -> bool {
+        self.options.performance.is_limited() || !self.known_machine(node).ills.are_none()
+    }
+
+    fn transfer(&mut self, operation: Operation, pages: u64) -> u32 {
+        let (machine, options) = self.machine_and_options(operation.process.node);
+        let latency = options.performance.latency.as_ref();
+        let latency = latency.map_or(0, |latency| latency.draw_nanos(&mut machine.draws));
+        self.give(operation, pages, latency)
     }
 
     fn most_blocks(&self, slot: usize) -> Option<u64> {
@@ -204,6 +238,7 @@ impl Kernel {
         want: usize,
         put: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
+        let sector = self.options.sector.bytes();
         let (descriptor, volume) = self.reach(slot);
         if !descriptor.mode.read {
             return Err(Errno::BadDescriptor.into());
@@ -212,7 +247,7 @@ impl Kernel {
         let start = at.unwrap_or(descriptor.position);
         let direct = descriptor.mode.direct;
         if direct {
-            aligned(start, want)?;
+            aligned(start, want, sector)?;
         }
         let length =
             volume.with_content(descriptor.ino, |content, load| content.read(start, want, direct, load, put))?;
@@ -223,52 +258,55 @@ impl Kernel {
     }
 
     /// Writes at an offset, or at the position of the descriptor, which moves on then. One that appends does so either
-    /// way (pwrite(2), under "BUGS").
+    /// way (pwrite(2), under "BUGS"). The length, and whether the descriptor writes through to the medium.
     #[inline]
-    pub(crate) fn write(&mut self, slot: usize, at: Option<u64>, bytes: &[u8], path: &str) -> io::Result<Written> {
+    pub(crate) fn write(
+        &mut self,
+        slot: usize,
+        at: Option<u64>,
+        bytes: &[u8],
+        path: &str,
+    ) -> io::Result<(usize, bool)> {
         let limit = self.most_blocks(slot);
-        let device_cache = self.options.device_cache;
+        let (device_cache, sector) = (self.options.device_cache, self.options.sector.bytes());
         let (descriptor, volume) = self.reach_now(slot);
         if !descriptor.mode.writes() {
             return Err(Errno::BadDescriptor.into());
         }
         let Mode { append, direct, sync, .. } = descriptor.mode;
         if bytes.is_empty() {
-            return Ok(Written { length: 0, sync: false });
+            return Ok((0, false));
         }
-        let (ino, node) = (descriptor.ino, descriptor.process.node);
-        let size = volume.inode(ino).content_mut()?.size();
-        let start = if append { size } else { at.unwrap_or(descriptor.position) };
+        let Descriptor { ino, process, position, .. } = *descriptor;
+        let node = process.node;
+        let start = if append { volume.inode(ino).content_mut()?.size() } else { at.unwrap_or(position) };
         if direct {
-            aligned(start, bytes.len())?;
+            aligned(start, bytes.len(), sector)?;
         }
         let mut length = room(start, bytes.len())?;
         if let Some(limit) = limit {
             length = self.fitting(slot, start, length, limit)?;
         }
         let (descriptor, volume) = self.reach(slot);
-        volume.change_content(ino, |content, order, load| {
-            content.write(order, start, &bytes[..length], load)?;
-            if direct {
-                content.stage(order);
-                if !device_cache {
-                    content.settle(order);
-                }
-            }
-            Ok(())
-        })?;
         if at.is_none() {
             descriptor.position = start + length as u64;
         }
-        let fields = [ino.0, start, length as u64];
-        emit(node, WRITE, &fields, || format!("{path}: {length} bytes at {start}"));
-        let crowded = volume.get(ino).content().is_some_and(|content| content.pending.len() > MOST_DIRTY);
-        if crowded {
+        descriptor.failed = false;
+        let in_flight = volume.change_content(ino, |content, order, load| {
+            content.write(order, start, &bytes[..length], load)?;
+            Ok(content.pending.len())
+        });
+        let in_flight = in_flight.inspect_err(|_| self.descriptors[slot].position = position)?;
+        if direct {
+            let volume = &mut self.machine(node).volume;
+            volume.stage(ino, volume.effects(), device_cache)?;
+        }
+        emit(node, WRITE, &[ino.0, start, length as u64], || format!("{path}: {length} bytes at {start}"));
+        if in_flight > MOST_DIRTY {
             self.write_back(node);
         }
-        self.descriptors[slot].failed = false;
         self.stir(node);
-        Ok(Written { length, sync })
+        Ok((length, sync))
     }
 
     pub(crate) fn seek(&mut self, slot: usize, to: SeekFrom) -> io::Result<u64> {
@@ -350,12 +388,10 @@ impl Kernel {
     /// Something may have become dirty: the flusher of the machine wakes up in a while.
     pub(crate) fn stir(&mut self, node: NodeId) {
         self.record(node);
+        self.burn(node);
         let Kernel { machines, options, .. } = self;
         let machine = &mut machines[node.0 as usize];
         let is_clean = machine.volume.dirty.is_empty() && machine.volume.names.is_empty();
-        if machine.burn() && node != NodeId::SUPERVISOR {
-            self.crashing = Some(node);
-        }
         if machine.flusher_awake || is_clean {
             return;
         }
@@ -368,9 +404,15 @@ impl Kernel {
         }
     }
 
+    /// A step towards a crash at an effect.
+    pub(crate) fn burn(&mut self, node: NodeId) {
+        let fault = self.machine(node).burn();
+        self.crashing.extend(fault.map(|fault| (node, fault)));
+    }
+
     /// Closes the descriptors of a node whose process died. Fsyncs under way go on, unless the memory went.
     fn node_down(&mut self, node: NodeId, how: Down) {
-        self.drop_syncs_of(node, how);
+        self.drop_operations_of(node, how);
         let closed = self.descriptors.iter().filter(|(_, descriptor)| descriptor.process.node == node);
         let closed: Vec<usize> = closed.map(|(slot, _)| slot).collect();
         for slot in closed {
@@ -396,8 +438,8 @@ pub enum Allocate {
 }
 
 /// O_DIRECT wants whole sectors.
-fn aligned(start: u64, length: usize) -> io::Result<()> {
-    let whole = start.is_multiple_of(SECTOR as u64) && length.is_multiple_of(SECTOR);
+fn aligned(start: u64, length: usize, sector: usize) -> io::Result<()> {
+    let whole = start.is_multiple_of(sector as u64) && length.is_multiple_of(sector);
     if whole { Ok(()) } else { Err(Errno::Invalid.into()) }
 }
 
@@ -412,7 +454,7 @@ impl Kernel {
         if needed(length) <= free {
             return Ok(length);
         }
-        observed(machine.crowded);
+        machine.ills.blame_for_space();
         let ends = crate::pages::parts(start, length).scan(0, |end, (_, _, part)| {
             *end += part;
             Some(*end)
@@ -430,8 +472,12 @@ impl Device for Disk {
     fn due(&self, token: u32) {
         self.act(|kernel| match kernel.write_backs.remove(&token) {
             Some(node) => kernel.flush(node),
-            None => kernel.complete(token),
+            None => kernel.due(token),
         });
+    }
+
+    fn heal(&self, nodes: Option<&[NodeId]>) {
+        self.act(|kernel| kernel.heal(nodes));
     }
 
     fn describe_wait(&self, what: &'static str, token: u64) -> String {
@@ -440,15 +486,18 @@ impl Device for Disk {
 }
 
 impl Disk {
-    /// Does something with the kernel, and wakes whom it says once it is free again.
+    /// Does something with the kernel, and then, once it is free again, wakes whom it says and cuts the power it says.
     #[inline]
     fn act<R>(&self, f: impl FnOnce(&mut Kernel) -> R) -> R {
         let mut kernel = self.0.borrow_mut();
         let result = f(&mut kernel);
-        if !kernel.wakes.is_empty() {
-            let wakes = std::mem::take(&mut kernel.wakes);
+        if !kernel.wakes.is_empty() || !kernel.crashing.is_empty() {
+            let (wakes, crashing) = (std::mem::take(&mut kernel.wakes), std::mem::take(&mut kernel.crashing));
             drop(kernel);
             device::wake_all(wakes);
+            for (node, fault) in crashing {
+                fault::take_down(&fault, node, Down::PowerLoss);
+            }
         }
         result
     }
@@ -459,14 +508,10 @@ impl Disk {
 #[inline]
 pub(crate) fn act<R>(what: &str, f: impl FnOnce(&mut Kernel) -> R) -> R {
     let (disk, id) = device::device::<Disk>(what);
-    let (result, crashing) = disk.act(|kernel| {
+    disk.act(|kernel| {
         kernel.id = Some(id);
-        (f(kernel), kernel.crashing.take())
-    });
-    if let Some(node) = crashing.and_then(Node::from_id) {
-        node.power_loss();
-    }
-    result
+        f(kernel)
+    })
 }
 
 /// As [`act`], for destructors: does nothing when the simulation is over.

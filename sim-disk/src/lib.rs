@@ -21,13 +21,14 @@
 //! | `fault`, `kinds` | the faults, the operations at which they strike, and what they do |
 //! | `performance`, `atlas` | how fast devices are; where faults of the medium may strike |
 //! | [`Exhaustive`] | every crash of a bounded workload |
-//! | `ledger`, `lint` | what must survive; habits that lose data |
+//! | `ledger`, `replicas`, `lint` | what must survive; what must be equal; habits that lose data |
 //! | `unsynced`, `lsof` | what a power loss now would take; what is open |
 //!
 //! Errors are those of Linux, with its numbers. Permission bits are kept and never enforced: every process is root. Reads
 //! move no times, as with `noatime`.
 
 mod atlas;
+mod condition;
 mod content;
 mod crash;
 mod effect;
@@ -48,11 +49,15 @@ mod media;
 mod medium;
 mod namespace;
 mod open;
+mod operation;
 mod options;
 mod pages;
 mod path;
 mod performance;
+mod replicas;
 mod sequence;
+mod spots;
+mod strikes;
 mod sync;
 mod unsynced;
 mod volume;
@@ -66,18 +71,19 @@ pub use atlas::{Atlas, set_atlas};
 pub use crash::{Crash, Image, ImageError};
 pub use exhaustive::{CrashFailure, Exhaustive, Explored};
 pub use fault::{
-    bit_rot, crash_at_an_effect, device_gone, disk_full, evict, fsync, fsync_eio, fsync_eio_of_pages, io_error,
-    journal_eio, kernel_crash, lost_write, marker, misdirected_read, misdirected_write, no_space, open, page_sequence,
-    power_loss_with, reach_crash_point, read, read_only, rename, replace_disk, roll_back, sector_error, short,
-    snapshot, stale_read, stall, swap_disks, tenant, throttle, write,
+    bit_rot, crash_at_an_effect, device_gone, disk_full, drifting_tenant, evict, fsync, fsync_eio, fsync_eio_of_pages,
+    io_error, journal_eio, kernel_crash, lost_write, lurk, make, marker, misdirected_read, misdirected_write, no_space,
+    open, page_sequence, power_loss_with, quota, reach_crash_point, read, read_only, remove, rename, replace_disk,
+    roll_back, sector_error, set_len, short, snapshot, stale_read, stall, swap_disks, tenant, throttle, write,
 };
 pub use kernel::Disk;
 pub use kinds::KINDS;
 pub use ledger::{Ledger, ack_durable, begin_durable, ledger};
 pub use lint::{Habit, Lint, lints};
 pub use lsof::{OpenFile, open_files};
-pub use options::{Capacity, Options, Profile, options, set_options};
+pub use options::{Capacity, Options, Profile, Sector, options, set_options};
 pub use performance::Performance;
 pub use profile::FsProfile;
+pub use replicas::same_on;
 pub use sequence::{Sequence, SequenceError};
 pub use unsynced::{Loss, Unsynced, take_snapshot, unsynced};

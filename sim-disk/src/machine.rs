@@ -6,8 +6,9 @@ use std::time::Duration;
 use sim_core::NodeId;
 use sim_core::choice::{Draws, Stream};
 use sim_core::device;
-use sim_core::fault::FaultId;
+use sim_core::fault::{Fault, FaultId};
 
+use crate::condition::Ills;
 use crate::crash::{Crash, Image};
 use crate::exhaustive::Point;
 use crate::ledger::Ledger;
@@ -42,16 +43,18 @@ pub(crate) struct Machine {
     /// The moments of the exhaustive mode, while it records.
     pub(crate) recording: Option<Vec<Point>>,
     pub(crate) queue: Queue,
-    /// Blocks that somebody else took, and whether there are none left at all.
-    pub(crate) tenant: u64,
-    pub(crate) is_full: bool,
-    pub(crate) crowded: FaultId,
-    /// How many steps until it crashes: ten for each effect, one for each fsync that leaves nothing in flight.
-    pub(crate) fuse: Option<u64>,
-    /// What a roll-back comes back to: the medium as it was.
-    pub(crate) snapshot: Option<Volume>,
+    /// What faults have laid on its device.
+    pub(crate) ills: Ills,
+    /// Operations that the device holds back, and how long each still takes.
+    pub(crate) held: Vec<(u32, u64)>,
+    /// Faults that strike the next operation that they match.
+    pub(crate) lurking: Vec<Fault>,
+    /// How many steps until it crashes, and by which fault: ten for each moment with something in flight, one for others.
+    pub(crate) fuse: Option<(u64, Fault)>,
+    /// What a roll-back comes back to: the medium as it was, and the fault that kept it.
+    pub(crate) snapshot: Option<(Volume, FaultId)>,
     /// What the next loss of memory is: set by the faults that are more than a power loss.
-    pub(crate) next_crash: Option<(Crash, Option<Image>)>,
+    pub(crate) next_crash: Option<(Crash, Option<Image>, FaultId)>,
 }
 
 impl Machine {
@@ -73,9 +76,9 @@ impl Machine {
             lints: BTreeSet::new(),
             recording: None,
             queue: Queue::default(),
-            tenant: 0,
-            is_full: false,
-            crowded: FaultId::default(),
+            ills: Ills::default(),
+            held: Vec::new(),
+            lurking: Vec::new(),
             fuse: None,
             snapshot: None,
             next_crash: None,
@@ -97,27 +100,33 @@ impl Machine {
     }
 
     /// Keeps what is durable, for a roll-back.
-    pub(crate) fn take_snapshot(&mut self) -> bool {
+    pub(crate) fn take_snapshot(&mut self, id: FaultId) {
         let mut snapshot = self.volume.durable();
         snapshot.boot();
-        self.snapshot = Some(snapshot);
-        true
+        self.snapshot = Some((snapshot, id));
     }
 
     /// How many blocks its volume may have.
     pub(crate) fn most_blocks(&self, options: &Options) -> Option<u64> {
-        if self.is_full {
-            return Some(0);
-        }
-        options.capacity.bytes.map(|bytes| (bytes / PAGE as u64).saturating_sub(self.tenant))
+        self.ills.blocks(options.capacity.bytes.map(|bytes| bytes / PAGE as u64), device::now())
     }
 
-    /// A step towards the crash that a fault has planned. True: it is here.
+    /// Something was laid on its device, or lifted, or the device is another.
+    pub(crate) fn feel(&mut self) {
+        self.volume.device = self.ills.state();
+    }
+
+    /// A step towards the crash that a fault has planned. It is here where a fault comes back.
     #[inline]
-    pub(crate) fn burn(&mut self) -> bool {
-        let Some(left) = self.fuse else { return false };
+    pub(crate) fn burn(&mut self) -> Option<Fault> {
+        let (left, _) = self.fuse.as_mut()?;
         let in_flight = !self.volume.dirty.is_empty() || !self.volume.names.is_empty();
-        self.fuse = left.checked_sub(if in_flight { 10 } else { 1 });
-        self.fuse.is_none()
+        match left.checked_sub(if in_flight { 10 } else { 1 }) {
+            Some(rest) => {
+                *left = rest;
+                None
+            }
+            None => self.fuse.take().map(|(_, fault)| fault),
+        }
     }
 }

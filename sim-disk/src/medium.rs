@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::effect::whole_pages;
-use crate::pages::{Bytes, PAGE, Pages, WHOLE, ZEROS, each_sector, in_page, page_of, parts};
+use crate::pages::{Bytes, PAGE, Pages, WHOLE, ZEROS, copy_sectors, in_page, page_of, parts, spare};
 
 /// The durable half of a file. Bytes of a page behind the end of the file are zeros.
 #[derive(Clone, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Medium {
 
 impl Medium {
     pub(crate) fn put(&mut self, page: u64, bytes: Bytes) {
-        *self.pages.slot(page) = Some(bytes);
+        spare(self.pages.slot(page).replace(bytes));
     }
 
     /// Writes some sectors of a page.
@@ -23,8 +23,7 @@ impl Medium {
             return self.put(page, bytes.clone());
         }
         if sectors != 0 {
-            let old = Rc::make_mut(self.pages.slot(page).get_or_insert_with(|| Rc::new(ZEROS)));
-            each_sector(sectors).for_each(|range| old[range.clone()].copy_from_slice(&bytes[range]));
+            copy_sectors(sectors, bytes, self.pages.slot(page).get_or_insert_with(|| Rc::new(ZEROS)));
         }
     }
 

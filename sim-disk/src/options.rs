@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sim_core::Ratio;
+
 use crate::crash::Image;
 use crate::kernel::act;
 use crate::performance::Performance;
@@ -34,6 +36,26 @@ pub struct Capacity {
     pub descriptors: Option<usize>,
 }
 
+/// What a device writes whole or not at all: the unit of torn pages, of faults of the medium, and of O_DIRECT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sector {
+    /// 512 bytes.
+    #[default]
+    Bytes512,
+    /// 4096 bytes: pages are never torn.
+    Bytes4096,
+}
+
+impl Sector {
+    /// How many bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Sector::Bytes512 => 512,
+            Sector::Bytes4096 => 4096,
+        }
+    }
+}
+
 /// The options of every disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,8 +76,17 @@ pub struct Options {
     /// Whether the device has a volatile cache, which a write with O_DIRECT or a write-back without a flush only
     /// reaches. It outlives a kernel crash and not a power loss.
     pub device_cache: bool,
+    /// What the device writes whole.
+    pub sector: Sector,
+    /// Whether [`Image::Any`] may leave garbage in the sector that was being written, which good devices do not.
+    pub garbage_sectors: bool,
     /// How fast the device is; no limits by default.
     pub performance: Performance,
+    /// How likely a read of more than one byte is a short one. Never by default: files of Linux are read short at their
+    /// end alone, and code must not rely on that.
+    pub short_read_probability: Ratio,
+    /// How likely a write of more than one byte is a short one, as with a signal; never by default.
+    pub short_write_probability: Ratio,
     /// How much fits.
     pub capacity: Capacity,
 }
@@ -71,7 +102,11 @@ impl Default for Options {
             write_back_min: Duration::from_millis(50),
             write_back_max: Duration::from_secs(30),
             device_cache: true,
+            sector: Sector::default(),
+            garbage_sectors: false,
             performance: Performance::default(),
+            short_read_probability: Ratio::new(0, 1),
+            short_write_probability: Ratio::new(0, 1),
             capacity: Capacity::default(),
         }
     }

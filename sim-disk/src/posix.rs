@@ -4,37 +4,32 @@
 //! [`raw_os_error`](io::Error::raw_os_error); one without a number means that the process has died. Paths are from the
 //! root: whoever knows a working directory or a descriptor of a directory joins them before.
 
+mod locks;
+mod paths;
+
 use std::io::{self, IoSlice, IoSliceMut, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Poll;
 
-use sim_core::device;
-
-use crate::handle::{self, Handle, look};
-use crate::kernel::{Kernel, act};
-use crate::locks::Owner;
+use crate::handle::Handle;
 use crate::pages::PAGE;
-use crate::volume::{Stamps, Volume};
+use crate::sync::Extent;
+use crate::volume::{Ino, Stamps, Volume};
 
 pub use crate::kernel::Allocate;
 pub use crate::locks::RangeLock;
 pub use crate::namespace::Rename;
 pub use crate::open::{Follow, Mode};
 pub use crate::volume::{Kind, Metadata};
+pub use locks::LockOwner;
+pub use paths::{
+    VolumeStatus, create_dir, link, metadata, read_link, real_path, remove_dir, rename, set_permissions, set_times,
+    symlink, sync_all, unlink, volume_status,
+};
 
 /// An open file description (open(2)), or one more reference to it. Dropping the last one closes it.
 #[derive(Debug)]
 pub struct File(Handle);
-
-/// Who a byte-range lock belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LockOwner {
-    /// The open file description (F_OFD_SETLK).
-    Description,
-    /// The process (F_SETLK): gone when it closes any descriptor of the file.
-    Process,
-}
 
 /// Opens a file or a directory; unlike std's, refuses no combination that open(2) takes.
 ///
@@ -111,23 +106,55 @@ impl File {
     /// # Errors
     /// EBADF when not open for writing, EINVAL for nothing, EFBIG, ENOSPC, ENODEV for a directory.
     pub fn allocate(&self, how: Allocate, from: u64, length: u64) -> io::Result<()> {
-        self.0.act("posix::File::allocate", |kernel| kernel.allocate(self.0.slot, how, from, length, &self.0.path))
+        self.0.allocate(how, from, length)
     }
 
-    /// fsync(2) and fdatasync(2), in simulated time. Dropping the future does not stop it.
+    /// fsync(2), in simulated time. Dropping the future does not stop it.
     ///
     /// # Errors
     /// See [`crate::fs::File::sync_all`].
     pub async fn sync(&self) -> io::Result<()> {
-        self.0.sync().await
+        self.0.sync(Extent::Everything).await
     }
 
-    /// fsync(2) and fdatasync(2) in no time, for who cannot wait.
+    /// fsync(2) in no time, for who cannot wait.
     ///
     /// # Errors
     /// See [`crate::fs::File::sync_all`].
     pub fn sync_now(&self) -> io::Result<()> {
-        self.0.sync_now()
+        self.0.sync_now(Extent::Everything)
+    }
+
+    /// fdatasync(2), in simulated time. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// See [`crate::fs::File::sync_data`].
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.0.sync(Extent::Data).await
+    }
+
+    /// fdatasync(2) in no time, for who cannot wait.
+    ///
+    /// # Errors
+    /// See [`crate::fs::File::sync_data`].
+    pub fn sync_data_now(&self) -> io::Result<()> {
+        self.0.sync_now(Extent::Data)
+    }
+
+    /// As [`read`](File::read), in the time that the device takes.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub async fn read_in_time(&self, at: Option<u64>, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_in_time(at, buffer).await
+    }
+
+    /// As [`write`](File::write), in the time that the device takes.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub async fn write_in_time(&self, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_in_time(at, bytes).await
     }
 
     /// Hands what is dirty to the device, without metadata and without a flush of its cache (sync_file_range(2)).
@@ -222,7 +249,7 @@ impl File {
         self.with(|volume, ino| permit(volume, ino, mode))
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Volume, crate::volume::Ino) -> io::Result<R>) -> io::Result<R> {
+    fn with<R>(&self, f: impl FnOnce(&mut Volume, Ino) -> io::Result<R>) -> io::Result<R> {
         self.0.act("posix::File", |kernel| {
             let (descriptor, volume) = kernel.reach_now(self.0.slot);
             f(volume, descriptor.ino)
@@ -277,269 +304,16 @@ impl View {
     }
 }
 
-// Locks.
-impl File {
-    fn locks<R>(&self, f: impl FnOnce(&mut Kernel, usize) -> io::Result<R>) -> io::Result<R> {
-        self.0.act("posix::File::lock", |kernel| f(kernel, self.0.slot))
-    }
-
-    fn owner(&self, owner: LockOwner) -> Owner {
-        match owner {
-            LockOwner::Description => Owner::Description(self.0.slot),
-            LockOwner::Process => Owner::Process,
-        }
-    }
-
-    /// Takes or changes the lock of this description on the whole file, if it can (flock(2) with LOCK_NB).
-    ///
-    /// # Errors
-    /// EWOULDBLOCK.
-    pub fn try_flock(&self, exclusive: bool) -> io::Result<()> {
-        self.locks(|kernel, slot| kernel.locks(slot).flock(slot, exclusive))
-    }
-
-    /// Gives the lock on the whole file back (LOCK_UN).
-    ///
-    /// # Errors
-    /// When the process has died.
-    pub fn funlock(&self) -> io::Result<()> {
-        self.locks(|kernel, slot| {
-            kernel.locks(slot).funlock(slot);
-            kernel.locks_changed();
-            Ok(())
-        })
-    }
-
-    /// Takes a byte range, if it can (F_SETLK, F_OFD_SETLK).
-    ///
-    /// # Errors
-    /// EAGAIN.
-    pub fn try_lock(&self, owner: LockOwner, range: RangeLock) -> io::Result<()> {
-        let owner = self.owner(owner);
-        self.locks(|kernel, slot| {
-            let result = kernel.locks(slot).lock(owner, range);
-            kernel.locks_changed();
-            result
-        })
-    }
-
-    /// Gives a byte range back (F_UNLCK).
-    ///
-    /// # Errors
-    /// When the process has died.
-    pub fn unlock(&self, owner: LockOwner, start: u64, end: u64) -> io::Result<()> {
-        let owner = self.owner(owner);
-        self.locks(|kernel, slot| {
-            kernel.locks(slot).unlock(owner, start, end);
-            kernel.locks_changed();
-            Ok(())
-        })
-    }
-
-    /// The lock that keeps this one away, if one does (F_GETLK).
-    ///
-    /// # Errors
-    /// When the process has died.
-    pub fn conflicting_lock(&self, owner: LockOwner, range: RangeLock) -> io::Result<Option<RangeLock>> {
-        let owner = self.owner(owner);
-        self.locks(|kernel, slot| Ok(kernel.locks(slot).conflict(owner, &range)))
-    }
-
-    /// Waits for a lock on the whole file (flock(2)).
-    ///
-    /// # Errors
-    /// When the process has died.
-    pub async fn flock(&self, exclusive: bool) -> io::Result<()> {
-        self.wait(|| self.try_flock(exclusive)).await
-    }
-
-    /// Waits for a byte range (F_SETLKW, F_OFD_SETLKW). Deadlocks are not detected.
-    ///
-    /// # Errors
-    /// When the process has died.
-    pub async fn lock(&self, owner: LockOwner, range: RangeLock) -> io::Result<()> {
-        self.wait(|| self.try_lock(owner, range)).await
-    }
-
-    async fn wait(&self, mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-        std::future::poll_fn(|context| match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let waker = context.waker().clone();
-                let result = self.0.act("posix::File::lock", |kernel| {
-                    kernel.lock_waiters.push(waker);
-                    if let Some(id) = kernel.id {
-                        device::waiting(id, "a lock on a file", u64::MAX);
-                    }
-                    Ok(())
-                });
-                result.map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
-            }
-            result => Poll::Ready(result),
-        })
-        .await
-    }
-}
-
-impl Kernel {
-    fn locks(&mut self, slot: usize) -> &mut crate::locks::Locks {
-        let (node, ino) = (self.descriptors[slot].process.node, self.descriptors[slot].ino);
-        self.machine(node).locks.entry(ino).or_default()
-    }
-
-    fn locks_changed(&mut self) {
-        self.wakes.append(&mut self.lock_waiters);
-    }
-}
-
-fn stamp(volume: &mut Volume, ino: crate::volume::Ino, read: Option<u64>, modified: Option<u64>) -> io::Result<()> {
+fn stamp(volume: &mut Volume, ino: Ino, read: Option<u64>, modified: Option<u64>) -> io::Result<()> {
     volume.may_write()?;
     let changed = volume.now;
-    let stamps = &mut volume.inode(ino).stamps;
+    let stamps = &mut volume.inode(ino).attributes.stamps;
     *stamps = Stamps { read: read.unwrap_or(stamps.read), modified: modified.unwrap_or(stamps.modified), changed };
     Ok(())
 }
 
-fn permit(volume: &mut Volume, ino: crate::volume::Ino, mode: u32) -> io::Result<()> {
+fn permit(volume: &mut Volume, ino: Ino, mode: u32) -> io::Result<()> {
     volume.may_write()?;
-    volume.inode(ino).mode = mode & 0o7777;
+    volume.inode(ino).attributes.mode = mode & 0o7777;
     Ok(())
-}
-
-/// stat(2) and lstat(2).
-///
-/// # Errors
-/// Those of stat(2).
-pub fn metadata(path: &Path, follow: Follow) -> io::Result<Metadata> {
-    handle::stat(path, follow)
-}
-
-/// mkdir(2).
-///
-/// # Errors
-/// Those of mkdir(2).
-pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
-    handle::mkdir(path, mode & 0o7777)
-}
-
-/// rmdir(2).
-///
-/// # Errors
-/// Those of rmdir(2).
-pub fn remove_dir(path: &Path) -> io::Result<()> {
-    handle::remove_dir(path)
-}
-
-/// unlink(2).
-///
-/// # Errors
-/// Those of unlink(2).
-pub fn unlink(path: &Path) -> io::Result<()> {
-    handle::remove_file(path)
-}
-
-/// renameat2(2).
-///
-/// # Errors
-/// Those of rename(2).
-pub fn rename(from: &Path, to: &Path, how: Rename) -> io::Result<()> {
-    handle::rename_as(from, to, how)
-}
-
-/// link(2).
-///
-/// # Errors
-/// Those of link(2).
-pub fn link(original: &Path, link: &Path) -> io::Result<()> {
-    handle::hard_link(original, link)
-}
-
-/// symlink(2).
-///
-/// # Errors
-/// Those of symlink(2).
-pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    handle::symlink(target, link)
-}
-
-/// readlink(2).
-///
-/// # Errors
-/// Those of readlink(2).
-pub fn read_link(path: &Path) -> io::Result<PathBuf> {
-    handle::read_link(path)
-}
-
-/// realpath(3).
-///
-/// # Errors
-/// Those of realpath(3).
-pub fn real_path(path: &Path) -> io::Result<PathBuf> {
-    handle::canonicalize(path)
-}
-
-/// utimensat(2), with nanoseconds since 1970.
-///
-/// # Errors
-/// Those of utimensat(2).
-pub fn set_times(path: &Path, follow: Follow, read: Option<u64>, modified: Option<u64>) -> io::Result<()> {
-    look("posix::set_times", |volume| {
-        let ino = volume.resolve(path, follow)?;
-        stamp(volume, ino, read, modified)
-    })
-}
-
-/// chmod(2). Kept, and never enforced.
-///
-/// # Errors
-/// Those of chmod(2).
-pub fn set_permissions(path: &Path, mode: u32) -> io::Result<()> {
-    look("posix::set_permissions", |volume| {
-        let ino = volume.resolve(path, Follow::Always)?;
-        permit(volume, ino, mode)
-    })
-}
-
-/// sync(2): the whole volume of the machine, in no time.
-///
-/// # Errors
-/// EROFS, EIO after the journal has failed, which sync(2) itself would not tell.
-pub fn sync_all() -> io::Result<()> {
-    let process = handle::living(device::process("posix::sync_all"))?;
-    act("posix::sync_all", |kernel| kernel.sync_volume(process.node))
-}
-
-/// The numbers of statfs(2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VolumeStatus {
-    /// Bytes in a block.
-    pub block_size: u64,
-    /// Blocks of the volume.
-    pub blocks: u64,
-    /// Of them free.
-    pub free_blocks: u64,
-    /// Inodes of the volume.
-    pub inodes: u64,
-    /// Of them free.
-    pub free_inodes: u64,
-}
-
-/// statfs(2). A volume without a limit shows one of 1 TiB and 2^26 inodes.
-///
-/// # Errors
-/// EIO when the volume is shut down.
-pub fn volume_status() -> io::Result<VolumeStatus> {
-    let capacity = act("posix::volume_status", |kernel| kernel.options.capacity);
-    look("posix::volume_status", |volume| {
-        volume.may_read()?;
-        let (used, used_inodes) = volume.usage();
-        let blocks = capacity.bytes.unwrap_or(1 << 40) / PAGE as u64;
-        let inodes = capacity.inodes.unwrap_or(1 << 26);
-        Ok(VolumeStatus {
-            block_size: PAGE as u64,
-            blocks,
-            free_blocks: blocks.saturating_sub(used),
-            inodes,
-            free_inodes: inodes.saturating_sub(used_inodes),
-        })
-    })
 }

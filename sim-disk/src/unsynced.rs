@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sim_core::Node;
+use sim_core::fault::FaultId;
 
 use crate::kernel::act;
 use crate::volume::{Body, Ino, Name, ROOT, Volume};
@@ -65,7 +66,7 @@ pub fn unsynced(node: Node) -> Vec<Unsynced> {
 /// Outside a simulation.
 #[track_caller]
 pub fn take_snapshot(node: Node) {
-    act("disk::take_snapshot", |kernel| kernel.machine(node.id()).take_snapshot());
+    act("disk::take_snapshot", |kernel| kernel.machine(node.id()).take_snapshot(FaultId::default()));
 }
 
 impl Volume {

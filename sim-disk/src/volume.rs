@@ -10,12 +10,13 @@ use std::rc::Rc;
 use sim_core::fault::{FaultId, observed};
 
 use crate::content::{Content, Load};
-use crate::effect::{Entry, NameOp, Order};
+use crate::effect::{Effect, Entry, NameOp, Order, What};
 use crate::errno::Errno;
 use crate::media::Media;
+use crate::pages::WHOLE;
 use crate::profile::{CrashOrder, FsProfile, JournalFailure, Report, SyncCommits, Told};
 
-pub(crate) use crate::inode::{Body, Directory, Ino, Inode, Name, ROOT, Stamps};
+pub(crate) use crate::inode::{Attributes, Body, Directory, Ino, Inode, Name, ROOT, Stamps};
 
 /// What stat(2) tells of a file or directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,7 +105,7 @@ impl Metadata {
 }
 
 /// What a volume still does after its journal failed, or its device did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) enum State {
     #[default]
     Writable,
@@ -143,9 +144,10 @@ pub(crate) struct Volume {
     /// Files with effects that are not durable.
     pub(crate) dirty: BTreeSet<Ino>,
     pub(crate) media: Media,
+    /// What its journal has come to.
     pub(crate) state: State,
-    /// The fault that made it so.
-    pub(crate) blame: FaultId,
+    /// What its device has come to, and the fault that made it so.
+    pub(crate) device: (State, FaultId),
     /// What the wall clock of the node says, set by the kernel before it changes anything.
     pub(crate) now: u64,
 }
@@ -153,7 +155,8 @@ pub(crate) struct Volume {
 impl Default for Volume {
     fn default() -> Self {
         let directory = Directory { parent: ROOT, ..Directory::default() };
-        let root = Inode { links: 1, durable_links: 1, ..Inode::new(Body::Directory(directory), 0o755) };
+        let attributes = Attributes { mode: 0o755, ..Attributes::default() };
+        let root = Inode { links: 1, durable_links: 1, ..Inode::new(Body::Directory(directory), attributes) };
         Volume {
             inodes: BTreeMap::from([(ROOT, root)]),
             next_ino: ROOT.0 + 9,
@@ -162,7 +165,7 @@ impl Default for Volume {
             dirty: BTreeSet::new(),
             media: Media::default(),
             state: State::default(),
-            blame: FaultId::default(),
+            device: Default::default(),
             now: 0,
         }
     }
@@ -172,13 +175,15 @@ impl Volume {
     /// Whether it still takes changes.
     #[inline]
     pub(crate) fn may_write(&self) -> io::Result<()> {
-        self.state.writes().inspect_err(|_| observed(self.blame))
+        self.device.0.writes().inspect_err(|_| observed(self.device.1))?;
+        self.state.writes()
     }
 
     /// Whether it still reads.
     #[inline]
     pub(crate) fn may_read(&self) -> io::Result<()> {
-        self.state.reads().inspect_err(|_| observed(self.blame))
+        self.device.0.reads().inspect_err(|_| observed(self.device.1))?;
+        self.state.reads()
     }
 
     #[inline]
@@ -212,7 +217,7 @@ impl Volume {
     ) -> io::Result<R> {
         let Volume { inodes, media, .. } = self;
         let inode = inodes.get_mut(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"));
-        f(inode.content_mut()?, &mut |page, bytes| media.load(ino, page, bytes))
+        f(inode.content_mut()?, &mut |page, bytes, sectors| media.load((ino, page), bytes, sectors))
     }
 
     /// As [`with_content`](Volume::with_content), for a change; stamps it, and leaves a dirty file.
@@ -224,11 +229,16 @@ impl Volume {
     ) -> io::Result<R> {
         self.may_write()?;
         let order = self.next_effect();
-        let result = self.with_content(ino, |content, load| f(content, order, load))?;
-        self.dirty.insert(ino);
-        let now = self.now;
-        let stamps = &mut self.inode(ino).stamps;
-        (stamps.modified, stamps.changed) = (now, now);
+        let Volume { inodes, media, dirty, now, .. } = self;
+        let inode = inodes.get_mut(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"));
+        let content = inode.content_mut()?;
+        let was_clean = content.pending.is_empty();
+        let result = f(content, order, &mut |page, bytes, sectors| media.load((ino, page), bytes, sectors))?;
+        if was_clean {
+            dirty.insert(ino);
+        }
+        let stamps = &mut inode.attributes.stamps;
+        (stamps.modified, stamps.changed) = (*now, *now);
         Ok(result)
     }
 
@@ -242,7 +252,8 @@ impl Volume {
                 (Kind::Directory, 4096, if inode.links == 0 { 0 } else { 2 + inner }, 8)
             }
         };
-        Metadata { kind, ino, size, links, blocks, mode: inode.mode, stamps: inode.stamps }
+        let Attributes { mode, stamps } = inode.attributes;
+        Metadata { kind, ino, size, links, blocks, mode, stamps }
     }
 
     /// Pages with a block, and inodes.
@@ -258,7 +269,7 @@ impl Volume {
         let ino = Ino(self.next_ino);
         self.next_ino += 1;
         let stamps = Stamps { read: self.now, modified: self.now, changed: self.now };
-        self.inodes.insert(ino, Inode { stamps, ..Inode::new(body, mode) });
+        self.inodes.insert(ino, Inode::new(body, Attributes { stamps, mode }));
         ino
     }
 
@@ -302,7 +313,7 @@ impl Volume {
         for Entry { dir, name, to } in &op.entries {
             let now = self.now;
             let inode = self.inode(*dir);
-            (inode.stamps.modified, inode.stamps.changed) = (now, now);
+            (inode.attributes.stamps.modified, inode.attributes.stamps.changed) = (now, now);
             let live = inode.directory_mut().map(|directory| Rc::make_mut(&mut directory.live));
             left.extend(live.and_then(|live| match to {
                 Some(ino) => live.insert(name.clone(), *ino),
@@ -316,7 +327,7 @@ impl Volume {
             let now = self.now;
             let inode = self.inode(ino);
             inode.links -= 1;
-            inode.stamps.changed = now;
+            inode.attributes.stamps.changed = now;
             self.free_if_unused(ino);
         }
         self.names.push(op);
@@ -330,7 +341,10 @@ impl Volume {
         self.settle_content(ino, upto);
         match crash.sync_commits {
             SyncCommits::Itself => self.settle_names_of(ino, upto),
-            SyncCommits::Names => self.settle_names(upto, crash),
+            SyncCommits::Names => {
+                self.settle_metadata(upto);
+                self.settle_names(upto, crash);
+            }
             SyncCommits::Everything => self.settle_all(upto, crash),
         }
     }
@@ -338,8 +352,44 @@ impl Volume {
     /// Makes everything durable that happened up to an effect.
     pub(crate) fn settle_all(&mut self, upto: Order, crash: &CrashOrder) {
         let files: Vec<Ino> = self.dirty.iter().copied().collect();
-        files.into_iter().for_each(|ino| self.settle_content(ino, upto));
+        for ino in files {
+            self.settle_content(ino, upto);
+            self.settle_attributes(ino);
+        }
         self.settle_names(upto, crash);
+    }
+
+    /// Whether an fdatasync of a file must write metadata too: it is new, or has another length or other blocks.
+    pub(crate) fn needs_metadata(&self, ino: Ino, upto: Order) -> bool {
+        let inode = self.get(ino);
+        let effects = inode.content().map_or(&[][..], |content| &content.pending);
+        let changes_map = |effect: &Effect| !matches!(effect.what, What::Data { fresh: false, .. });
+        inode.durable_links == 0
+            || inode.is_directory()
+            || effects.iter().any(|effect| effect.order <= upto && changes_map(effect))
+    }
+
+    /// Commits cuts, holes and reserved blocks of all files, with what of their content came before.
+    fn settle_metadata(&mut self, upto: Order) {
+        let last = |ino: &Ino| {
+            let effects = self.get(*ino).content()?.pending.iter();
+            let mut mine = effects.filter(|effect| effect.order <= upto && effect.is_metadata());
+            Some((*ino, mine.next_back()?.order))
+        };
+        let cut: Vec<(Ino, Order)> = self.dirty.iter().filter_map(last).collect();
+        cut.into_iter().for_each(|(ino, upto)| self.settle_content(ino, upto));
+    }
+
+    /// Hands pages of a file to the device, which keeps them in its cache where it has one.
+    pub(crate) fn stage(&mut self, ino: Ino, upto: Order, device_cache: bool) -> io::Result<()> {
+        let Volume { inodes, media, .. } = self;
+        let inode = inodes.get_mut(&ino).unwrap_or_else(|| unreachable!("inode {ino:?} was freed"));
+        let content = inode.content_mut()?;
+        content.stage(upto);
+        if !device_cache {
+            content.settle_pages(upto, |page| media.mend((ino, page), WHOLE));
+        }
+        Ok(())
     }
 
     pub(crate) fn settle_content(&mut self, ino: Ino, upto: Order) {
@@ -351,6 +401,12 @@ impl Volume {
         }
     }
 
+    /// Makes durable what is known of a file beside its content.
+    pub(crate) fn settle_attributes(&mut self, ino: Ino) {
+        let inode = self.inode(ino);
+        inode.durable_attributes = inode.attributes;
+    }
+
     fn settle_names(&mut self, upto: Order, crash: &CrashOrder) {
         let rest = self.names.partition_point(|op| op.order <= upto);
         let ops: Vec<NameOp> = self.names.drain(..rest).collect();
@@ -358,9 +414,10 @@ impl Volume {
             if let Some(source) = op.replaces_with.filter(|_| crash.replace_flushes) {
                 self.settle_content(source, op.order);
             }
-            let held = op.held();
+            let held: Vec<Ino> = op.held().collect();
             op.entries.into_iter().for_each(|entry| self.make_durable(entry));
-            held.for_each(|ino| self.release(ino));
+            held.iter().for_each(|ino| self.settle_attributes(*ino));
+            held.into_iter().for_each(|ino| self.release(ino));
         }
     }
 
@@ -377,6 +434,7 @@ impl Volume {
         for entry in settled {
             let held = [entry.to, Some(entry.dir)];
             self.make_durable(entry);
+            self.settle_attributes(dir);
             held.into_iter().flatten().for_each(|ino| self.release(ino));
         }
     }
@@ -452,9 +510,10 @@ impl Volume {
     pub(crate) fn boot(&mut self) {
         self.names.clear();
         self.dirty.clear();
-        (self.state, self.blame) = (State::Writable, FaultId::default());
+        self.state = State::Writable;
         for inode in self.inodes.values_mut() {
             (inode.links, inode.holders) = (0, 0);
+            inode.attributes = inode.durable_attributes;
             inode.forget_errors();
             match &mut inode.body {
                 Body::File(content) => *content = Content::of(std::mem::take(&mut content.medium)),

@@ -3,8 +3,12 @@
 mod crash_images;
 mod disk;
 mod disk_conformance;
+mod durable;
 mod faults;
 mod fsync_table;
 mod kit;
+mod media;
+mod moments;
+mod performance;
 mod posix;
 mod watch;
