@@ -93,6 +93,12 @@ impl Volume {
 
     /// Walks to the end of a path, from the root.
     pub(crate) fn walk(&self, path: &Path, follow: Follow) -> io::Result<Place> {
+        self.walk_to_open(path, follow, false)
+    }
+
+    /// As [`walk`](Volume::walk), for an open that may make a file: a slash at the end, also one that a symbolic link says,
+    /// is refused before what it would follow is looked at.
+    fn walk_to_open(&self, path: &Path, follow: Follow, makes: bool) -> io::Result<Place> {
         self.may_read()?;
         check(path)?;
         let mut slash = ends_in_slash(path);
@@ -117,7 +123,9 @@ impl Volume {
             let found = self.names_in(at)?.live.get(&name).copied();
             let last = todo.is_empty();
             let target = match found.map(|ino| &self.get(ino).body) {
-                Some(Body::Symlink(target)) if !last || follow == Follow::Always => target.clone(),
+                Some(Body::Symlink(target)) if !last || (follow == Follow::Always && !(makes && slash)) => {
+                    target.clone()
+                }
                 _ if last => return Ok(Place { dir: at, name: Some(name), ino: found, slash }),
                 _ => {
                     at = found.ok_or(Errno::NotFound)?;
@@ -220,10 +228,9 @@ impl Volume {
     /// Opens a file or directory, and makes a file where the mode says so. True: it is new.
     pub(crate) fn open(&mut self, path: &Path, mode: &Mode) -> io::Result<(Ino, bool)> {
         let makes = mode.create || mode.create_new;
-        let slash = ends_in_slash(path);
-        let stays = mode.create_new || if slash { makes } else { mode.no_follow };
+        let stays = mode.create_new || (mode.no_follow && !ends_in_slash(path));
         let follow = if stays { Follow::NotLast } else { Follow::Always };
-        let place = self.walk(path, follow)?;
+        let place = self.walk_to_open(path, follow, makes)?;
         let Some(ino) = place.ino else {
             return match place.name {
                 Some(_) if !makes => Err(Errno::NotFound.into()),

@@ -195,3 +195,15 @@ fn times_and_permission_bits_are_kept() {
         assert_eq!((set.accessed_ns(), set.modified_ns(), set.mode()), (5, 6, 0o100_600));
     });
 }
+
+#[test]
+fn a_file_is_not_made_behind_a_link_that_ends_in_a_slash_whatever_is_there() {
+    run(|| async {
+        sim_disk::blocking::create_dir_all("/a").unwrap();
+        posix::symlink("a/b/".as_ref(), "/b".as_ref()).unwrap();
+        posix::symlink("nowhere/b/".as_ref(), "/a/b".as_ref()).unwrap();
+        let open = |create: bool| posix::open("/b".as_ref(), Mode { write: true, create, ..Mode::READ });
+        let number = |create: bool| open(create).unwrap_err().raw_os_error();
+        assert_eq!((number(true), number(false)), (Some(21), Some(2)), "EISDIR as on Linux, and ENOENT");
+    });
+}
