@@ -67,7 +67,8 @@ pub enum Format {
 impl Format {
     /// The format that `text` is written in: JSON or EDN if it begins like one, else a log.
     pub fn of(text: &str) -> Self {
-        let begins_like_edn = |line: &str| line.starts_with([';', '[', '(', '{', '#', ',']);
+        let text = text.trim_start_matches(edn::BYTE_ORDER_MARK);
+        let begins_like_edn = |line: &str| line.starts_with([';', '[', '(', '{', '#', '^', ',']);
         let inside = text.trim_start().trim_start_matches('[').trim_start();
         if inside.strip_prefix('{').is_some_and(|object| object.trim_start().starts_with('"')) {
             return Format::Json;
@@ -140,6 +141,7 @@ mod tests {
     fn formats_are_told_apart_by_how_they_begin() {
         assert_eq!(Format::of("\n ; made by hand\n[{}]"), Format::Edn);
         assert_eq!(Format::of("{:process 1"), Format::Edn);
+        assert_eq!(Format::of("\u{feff}[{\"process\": 1"), Format::Json);
         assert_eq!(Format::of("\n[\n { \"process\": 1"), Format::Json);
         assert_eq!(Format::of("INFO  jepsen.util - 1\t:invoke"), Format::JepsenLog);
         assert_eq!(Format::of(""), Format::JepsenLog);

@@ -7,6 +7,17 @@ use sim_check::{History, linearizable};
 const OPERATIONS: u64 = 100_000;
 const CLIENTS: usize = 5;
 
+/// Records operations that end at once: their invocations and ends are twice as many events.
+pub(crate) fn record() -> String {
+    let meter = Meter::start();
+    let history = History::new();
+    for n in 0..10 * OPERATIONS {
+        history.invoke_at(n % 5, CasOp::Write(n), n).ok_at(RegisterRet::Written, n);
+    }
+    assert_eq!(history.events() as u64, 20 * OPERATIONS);
+    meter.finish(20 * OPERATIONS)
+}
+
 /// Records and judges it; what that took, recording included.
 pub(crate) fn run() -> String {
     let meter = Meter::start();

@@ -1,7 +1,7 @@
 //! sim-check at the cases of `bench/judge/run`.
 //!
 //! `rows MODEL OUT FILE...` writes the operations of histories as [`bench_common::rows`]; `linear MODEL FILE...` judges
-//! histories; `long` judges 100,000 operations of five clients; `generate OUT` writes a million transactions, and
+//! histories; `record` records a million operations; `long` judges 100,000 operations of five clients; `generate OUT` writes a million transactions, and
 //! `transactions FILE` judges them.
 
 mod generate;
@@ -10,10 +10,10 @@ mod rows;
 
 use bench_common::meter::Meter;
 use bench_common::rows::measure;
+use sim_check::linearizable;
 use sim_check::model::{CasRegister, Kv};
 use sim_check::read::{self, Keys, Value};
 use sim_check::transactions::{Consistency, list_append};
-use sim_check::linearizable;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +21,7 @@ fn main() {
     match words[..] {
         ["rows", model, out, ref files @ ..] => files.iter().for_each(|file| rows::write(model, out, file)),
         ["linear", model, ref files @ ..] => files.iter().for_each(|file| linear(model, file)),
+        ["record"] => println!("{}", long::record()),
         ["long"] => println!("{}", long::run()),
         ["generate", out] => generate::write(out).expect("room on the disk"),
         ["transactions", file] => transactions(file),

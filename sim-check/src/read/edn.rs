@@ -10,6 +10,9 @@ use super::{CUT, Fault};
 /// Deeper nesting is refused.
 const DEPTH: usize = 100;
 
+/// What some editors begin a text with.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A place in a text.
 pub(super) struct Reader<'t> {
     text: &'t str,
@@ -20,7 +23,8 @@ pub(super) struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, depth: 0, json: false }
+        let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+        Self { text, at, depth: 0, json: false }
     }
 
     /// A reader of JSON.
@@ -38,7 +42,7 @@ impl<'t> Reader<'t> {
         self.at = offset;
     }
 
-    /// Skips what means nothing, and tags; then the next byte, if there is one.
+    /// Skips what means nothing, tags and metadata; then the next byte, if there is one.
     #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<u8>, Fault> {
         let bytes = self.text.as_bytes();
@@ -59,6 +63,10 @@ impl<'t> Reader<'t> {
             match self.text.as_bytes()[self.at..] {
                 [b'#', b'_', ..] => {
                     self.at += 2;
+                    self.nested(Self::value)?;
+                }
+                [b'^', ..] => {
+                    self.at += 1;
                     self.nested(Self::value)?;
                 }
                 [b'#', next, ..] if next != b'{' && next != b'#' => {
@@ -278,12 +286,25 @@ fn atom(token: &str) -> Value {
         "nil" => Value::Nil,
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ => match (token.strip_prefix(':'), token.trim_end_matches('N').parse()) {
-            (Some(name), _) => Value::Keyword(name.to_string()),
-            (None, Ok(number)) => Value::Int(number),
-            (None, Err(_)) => Value::Other(token.to_string()),
+        _ => match token.strip_prefix(':') {
+            Some(name) => Value::Keyword(name.to_string()),
+            None => number(token).unwrap_or_else(|| Value::Other(token.to_string())),
         },
     }
+}
+
+/// A number, written in one way if there are several.
+fn number(token: &str) -> Option<Value> {
+    token.strip_prefix(['-', '+']).unwrap_or(token).starts_with(|c: char| c.is_ascii_digit()).then_some(())?;
+    let whole = token.strip_suffix('N').unwrap_or(token);
+    if let Ok(number) = whole.parse() {
+        return Some(Value::Int(number));
+    }
+    if whole.bytes().skip(1).all(|byte| byte.is_ascii_digit()) {
+        return Some(Value::Other(whole.to_string()));
+    }
+    let number: f64 = token.parse().ok()?;
+    Some(Value::Other(format!("{number:?}")))
 }
 
 #[cfg(test)]
@@ -311,6 +332,16 @@ mod tests {
         assert_eq!(read("; a ] here\n#inst \"2020\""), "\"2020\"");
         assert_eq!(read("[1 #_ [2 3] #_:k 4 ; 5\n]"), "[1 4]");
         assert_eq!(read("[##NaN #jepsen.history.Op{:a 1} #{}]"), "[##NaN {:a 1} []]");
+        assert_eq!(read("^{:line 1} [1 ^String 2]"), "[1 2]");
+    }
+
+    #[test]
+    fn equal_numbers_are_equal_values_however_they_are_written() {
+        let pairs =
+            [("+7", "7N"), ("1.50", "15e-1"), ("1e3", "1000.0"), ("99999999999999999999", "99999999999999999999N")];
+        pairs.iter().for_each(|(one, other)| assert_eq!(read(one), read(other)));
+        assert_ne!(read("1"), read("1.0"));
+        assert_eq!(read("[1/2 -x +]"), "[1/2 -x +]");
     }
 
     #[test]

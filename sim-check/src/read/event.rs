@@ -102,6 +102,12 @@ impl Pair<'_> {
         says.then_some(&end.value)
     }
 
+    /// What was asked for: what the acknowledgement says of it, if it does, else the invocation.
+    pub(super) fn asked(&self) -> &Value {
+        let told = self.end.as_ref().filter(|end| end.phase == Phase::Ok && end.value != Value::Nil);
+        &told.unwrap_or(&self.invoke).value
+    }
+
     /// The operation that the pair stands for. An end that tells no result leaves the outcome unknown.
     pub(super) fn operation<Op, Ret>(&self, op: Op, ret: Option<Ret>) -> Operation<Op, Ret> {
         let outcome = match (&self.end, ret) {

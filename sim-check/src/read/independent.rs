@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::event::ClientEvent;
 use super::value::Value;
 
-/// The events of each key, if all values are pairs and some read asks for `[key nil]`.
+/// The events of each key, if all values are pairs, and some read asks for `[key nil]` or some swap for `[key [from to]]`.
 ///
 /// ```
 /// use sim_check::read::{by_key, events};
@@ -19,7 +19,7 @@ use super::value::Value;
 /// # Ok::<(), sim_check::read::ReadError>(())
 /// ```
 pub fn by_key(events: &[ClientEvent]) -> Option<BTreeMap<Value, Vec<ClientEvent>>> {
-    if !is_independent(events.iter().map(|event| &event.value)) {
+    if !is_independent(events.iter().map(|event| (event.f.as_str(), &event.value))) {
         return None;
     }
     let mut keys: BTreeMap<Value, Vec<ClientEvent>> = BTreeMap::new();
@@ -31,15 +31,16 @@ pub fn by_key(events: &[ClientEvent]) -> Option<BTreeMap<Value, Vec<ClientEvent>
     Some(keys)
 }
 
-/// Whether values are pairs of a key and a value: all of them are pairs, and some asks for `[key nil]`.
-pub(super) fn is_independent<'v>(values: impl Iterator<Item = &'v Value>) -> bool {
-    let mut asks = false;
-    for value in values {
+/// Whether values are pairs of a key and a value: all of them are pairs, and some asks for `[key nil]` or swaps
+/// `[key [from to]]`.
+pub(super) fn is_independent<'v>(values: impl Iterator<Item = (&'v str, &'v Value)>) -> bool {
+    let mut sure = false;
+    for (f, value) in values {
         match value.members() {
-            [_, Value::Nil] => asks = true,
-            [_, _] => {}
+            [_, Value::Nil] => sure = true,
+            [_, swap] => sure |= f == "cas" && swap.members().len() == 2,
             _ => return false,
         }
     }
-    asks
+    sure
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
 
-use super::edn::Reader;
+use super::edn::{BYTE_ORDER_MARK, Reader};
 use super::event::Event;
 use super::jepsen_edn::{Events, Place};
 use super::{CUT, Fault, Format, ReadError};
@@ -109,7 +109,7 @@ impl Piece {
     }
 
     fn begins_blank(&self) -> bool {
-        let blank = |c: char| c.is_whitespace() || matches!(c, '[' | '(' | '{' | ',');
+        let blank = |c: char| c.is_whitespace() || matches!(c, '[' | '(' | '{' | ',' | BYTE_ORDER_MARK);
         self.rest().chars().all(blank)
     }
 

@@ -107,14 +107,14 @@ impl Notes {
 
     /// Reads a vector of micro-operations; `false` if there is nil instead.
     fn vector(&mut self, reader: &mut Reader<'_>) -> Result<bool, Fault> {
-        if !opens(reader)? {
+        let Some(close) = opens(reader)? else {
             let offset = reader.offset();
             return match reader.value()? {
                 Value::Nil => Ok(false),
                 other => Err(Fault::new(offset, format!("expected a transaction, found {other}"), SHAPE)),
             };
-        }
-        while !reader.closes(b']')? {
+        };
+        while !reader.closes(close)? {
             self.micro(reader)?;
         }
         Ok(true)
@@ -122,9 +122,9 @@ impl Notes {
 
     fn micro(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
         let offset = reader.offset();
-        if !opens(reader)? {
+        let Some(close) = opens(reader)? else {
             return Err(reader.fault("expected a micro-operation", SHAPE));
-        }
+        };
         let name = reader.word()?.unwrap_or_default();
         let key = self.atom(reader)?;
         let act = match name {
@@ -137,7 +137,7 @@ impl Notes {
             }
         };
         self.draft.micro(act, key);
-        match reader.closes(b']')? {
+        match reader.closes(close)? {
             true => Ok(()),
             false => Err(reader.fault("expected the end of a micro-operation", SHAPE)),
         }
@@ -151,11 +151,11 @@ impl Notes {
 
     /// What a read found.
     fn found(&mut self, reader: &mut Reader<'_>) -> Result<Act, Fault> {
-        if opens(reader)? {
+        if let Some(close) = opens(reader)? {
             while let Some(number) = reader.int() {
                 self.draft.value(Atom::number(number));
             }
-            while !reader.closes(b']')? {
+            while !reader.closes(close)? {
                 self.one(reader, Act::ReadList)?;
             }
             return Ok(Act::ReadList);
@@ -178,13 +178,15 @@ impl Notes {
     }
 }
 
-/// Skips the beginning of a vector, if it comes next.
-fn opens(reader: &mut Reader<'_>) -> Result<bool, Fault> {
-    let opens = reader.peek()? == Some(b'[');
-    if opens {
-        reader.bump();
-    }
-    Ok(opens)
+/// Skips the beginning of a vector or a list, if it comes next; what ends it.
+fn opens(reader: &mut Reader<'_>) -> Result<Option<u8>, Fault> {
+    let close = match reader.peek()? {
+        Some(b'[') => b']',
+        Some(b'(') => b')',
+        _ => return Ok(None),
+    };
+    reader.bump();
+    Ok(Some(close))
 }
 
 #[cfg(test)]
@@ -198,7 +200,8 @@ mod tests {
                    {:type :ok :process 3 :value [[:append 1 2] [:r \"k\" [7 8]]]}";
         let json = r#"[{"type":"invoke","process":3,"value":[["append",1,2],["r","k",null]]},
                        {"type":"ok","process":3,"value":[["append",1,2],["r","k",[7,8]]],"also":{"a":"\"b:,"}}]"#;
-        for text in [edn, json] {
+        let lists = edn.replace('[', "(").replace(']', ")");
+        for text in [edn, json, &lists] {
             let all = transactions(text).expect("a history");
             assert_eq!(all.describe(0), "append 2 to 1, read \"k\": [7 8]");
             assert_eq!((all.len(), all.txn(0).process), (1, 3));

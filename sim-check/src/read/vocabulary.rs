@@ -20,8 +20,8 @@ pub fn cas_registers(text: &str) -> Result<Keys<CasOp<Value>, RegisterRet<Value>
 fn cas_register_operation(pair: &Pair<'_>) -> Result<Operation<CasOp<Value>, RegisterRet<Value>>, Fault> {
     match pair.invoke.f {
         "read" => Ok(pair.operation(CasOp::Read, read(pair))),
-        "write" => Ok(pair.operation(CasOp::Write(pair.invoke.value.clone()), written(pair))),
-        "cas" => Ok(pair.operation(cas(&pair.invoke)?, swapped(pair))),
+        "write" => Ok(pair.operation(CasOp::Write(pair.asked().clone()), written(pair))),
+        "cas" => Ok(pair.operation(cas(pair)?, swapped(pair))),
         _ => Err(unknown(pair, ":read, :write or :cas")),
     }
 }
@@ -39,16 +39,22 @@ pub fn registers(text: &str) -> Result<Keys<RegisterOp<Value>, RegisterRet<Value
 fn register_operation(pair: &Pair<'_>) -> Result<Operation<RegisterOp<Value>, RegisterRet<Value>>, Fault> {
     match pair.invoke.f {
         "read" => Ok(pair.operation(RegisterOp::Read, read(pair))),
-        "write" => Ok(pair.operation(RegisterOp::Write(pair.invoke.value.clone()), written(pair))),
+        "write" => Ok(pair.operation(RegisterOp::Write(pair.asked().clone()), written(pair))),
         _ => Err(unknown(pair, ":read or :write")),
     }
 }
 
-/// A history of a store of strings with `:get`, `:put` and `:append`; the key is under `:key`.
+/// A history of a store of strings with `:get`, `:put` and `:append`; the key is under `:key`, or all values are
+/// `[key value]`.
 pub fn kv(text: &str) -> Operations<KvOp, KvRet> {
-    operations(text, |pair| {
+    let name_keys = |events: &mut [Event<'_>]| {
+        if events.iter().all(|event| event.key == Value::Nil && event.value.members().len() == 2) {
+            events.iter_mut().for_each(unwrap);
+        }
+    };
+    operations_of(text, name_keys, |pair| {
         let key = key(&pair.invoke)?;
-        let value = || pair.invoke.value.clone().into_text();
+        let value = || pair.asked().clone().into_text();
         let found = || pair.answer().map(|value| KvRet::Value(value.clone().into_text()));
         let done = pair.ended(Phase::Ok).then_some(KvRet::Written);
         match pair.invoke.f {
@@ -161,7 +167,7 @@ fn keys<Op, Ret>(
 ) -> Result<Keys<Op, Ret>, ReadError> {
     let read = || {
         let mut events = all_events(text, false)?;
-        let many = is_independent(events.iter().map(|event| &event.value));
+        let many = is_independent(events.iter().map(|event| (event.f, &event.value)));
         if many {
             events.iter_mut().for_each(unwrap);
         }
@@ -191,7 +197,19 @@ fn operations<Op, Ret>(
     text: &str,
     translate: impl Fn(&Pair<'_>) -> Result<Operation<Op, Ret>, Fault>,
 ) -> Operations<Op, Ret> {
-    let pairs = all_events(text, false).and_then(|events| pairs(Format::of(text), events));
+    operations_of(text, |_| {}, translate)
+}
+
+/// The same of events that are prepared first.
+fn operations_of<Op, Ret>(
+    text: &str,
+    prepare: impl Fn(&mut [Event<'_>]),
+    translate: impl Fn(&Pair<'_>) -> Result<Operation<Op, Ret>, Fault>,
+) -> Operations<Op, Ret> {
+    let pairs = all_events(text, false).and_then(|mut events| {
+        prepare(&mut events);
+        pairs(Format::of(text), events)
+    });
     let translated = pairs.and_then(|pairs| pairs.iter().map(translate).collect());
     translated.map_err(|fault| ReadError::new(text, fault))
 }
@@ -223,11 +241,11 @@ fn key(invoke: &Event<'_>) -> Result<String, Fault> {
     }
 }
 
-fn cas(invoke: &Event<'_>) -> Result<CasOp<Value>, Fault> {
-    match &invoke.value {
+fn cas(pair: &Pair<'_>) -> Result<CasOp<Value>, Fault> {
+    match pair.asked() {
         Value::List(values) if values.len() == 2 => Ok(CasOp::Cas { from: values[0].clone(), to: values[1].clone() }),
         other => Err(Fault::new(
-            invoke.offset,
+            pair.invoke.offset,
             format!("expected [from to] as the value of :cas, found {other}"),
             "write the value expected and the value that replaces it",
         )),
@@ -249,13 +267,14 @@ fn txn(event: &Event<'_>) -> Result<Vec<Micro<Value, Value>>, Fault> {
 }
 
 fn micro(value: &Value) -> Option<Micro<Value, Value>> {
+    let reads = |f: &Value| f.is_named("read") || f.is_named("r");
     let Value::List(parts) = value else {
         return None;
     };
     match parts.as_slice() {
-        [f, key, Value::Nil] if f.is_named("read") => Some(Micro::Read(key.clone(), None)),
-        [f, key, value] if f.is_named("read") => Some(Micro::Read(key.clone(), Some(value.clone()))),
-        [f, key, value] if f.is_named("write") => Some(Micro::Write(key.clone(), value.clone())),
+        [f, key, Value::Nil] if reads(f) => Some(Micro::Read(key.clone(), None)),
+        [f, key, value] if reads(f) => Some(Micro::Read(key.clone(), Some(value.clone()))),
+        [f, key, value] if f.is_named("write") || f.is_named("w") => Some(Micro::Write(key.clone(), value.clone())),
         _ => None,
     }
 }
@@ -297,6 +316,28 @@ mod tests {
         let edn = "[{:process 1 :type :invoke :f :read :value nil}
                     {:process 1 :type :ok :f :read :value nil}]";
         assert!(matches!(register(edn).expect("whole")[0].outcome, Outcome::Info { .. }));
+    }
+
+    #[test]
+    fn what_was_written_is_what_the_acknowledgement_says() {
+        let edn = "{:process 1 :type :invoke :f :write :value 1} {:process 1 :type :ok :f :write :value 2}
+                   {:process 1 :type :invoke :f :write :value 3} {:process 1 :type :ok :f :write}";
+        let asked: Vec<_> = register(edn).expect("whole").into_iter().map(|operation| operation.op).collect();
+        assert_eq!(asked, [RegisterOp::Write(2.into()), RegisterOp::Write(3.into())]);
+    }
+
+    #[test]
+    fn many_registers_are_known_by_their_reads_or_their_swaps() {
+        let history = |f: &str, value: &str| {
+            format!(
+                "{{:process 1 :type :invoke :f :{f} :value {value}}} {{:process 1 :type :ok :f :{f} :value {value}}}"
+            )
+        };
+        let many = |text: &str| matches!(cas_registers(text).expect("whole"), Keys::Many(_));
+        assert!(many(&history("read", "[x nil]")) && many(&history("cas", "[x [1 2]]")));
+        assert!(!many(&history("cas", "[1 2]")) && !many(&history("write", "[x 1]")));
+        let pairs = kv(&history("put", "[x \"a\"]")).expect("whole");
+        assert_eq!(pairs[0].op, KvOp::Put("x".into(), "a".into()));
     }
 
     #[test]
