@@ -45,9 +45,48 @@ async fn round_trip(stream: &mut TcpStream, text: &[u8]) -> std::io::Result<Vec<
     Ok(answer)
 }
 
+fn set_split_probability(probability: Ratio) {
+    let mut options = sim_net::options();
+    options.split_probability = probability;
+    sim_net::set_options(options);
+}
+
+#[test]
+fn a_read_may_return_less_than_is_there_and_no_byte_is_lost() {
+    let mut short = 0;
+    for seed in 0..20 {
+        let read = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = read.clone();
+        let report = run(seed, || async move {
+            set_split_probability(Ratio::percent(50));
+            let server = node("server").spawn(async {
+                let mut stream = TcpListener::bind("0.0.0.0:7").await.unwrap().accept().await.unwrap().0;
+                stream.write_all(b"hello").await.unwrap();
+                sleep(1.secs()).await;
+            });
+            sleep(10.ms()).await;
+            let mut stream = TcpStream::connect("server:7").await.unwrap();
+            // All five are there, whether in one segment or in two.
+            sleep(500.ms()).await;
+            let (mut buffer, mut whole) = ([0; 8], Vec::new());
+            while whole.len() < 5 {
+                let n = stream.read(&mut buffer).await.unwrap();
+                whole.extend_from_slice(&buffer[..n]);
+                seen.set(seen.get() + 1);
+            }
+            assert_eq!(whole, b"hello");
+            server.await.unwrap();
+        });
+        assert!(report.passed(), "{}", report.render(&[]));
+        short += usize::from(read.get() > 1);
+    }
+    assert!((5..20).contains(&short), "{short} of 20 runs saw a short read");
+}
+
 #[test]
 fn bytes_come_in_order_and_take_the_latency() {
     passes(|| async {
+        set_split_probability(Ratio::ZERO);
         set_link_options(None, LinkOptions::fixed(5.ms()));
         echo_server();
         let mut stream = TcpStream::connect("server:7").await.unwrap();

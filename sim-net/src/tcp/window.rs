@@ -28,9 +28,12 @@ impl Kernel {
         waker: &Waker,
     ) -> Poll<io::Result<usize>> {
         let socket = self.connections.socket(end);
+        let first = socket.inbox.front().map_or(0, |chunk| chunk.len() - socket.inbox_read);
+        let short = self.links.get(socket.link).splits(self.options.split_probability, first);
         let mut total = 0;
         while let Some(chunk) = socket.inbox.front() {
-            let taken = buffer(&chunk[socket.inbox_read..]);
+            let there = &chunk[socket.inbox_read..];
+            let taken = buffer(short.map_or(there, |short| &there[..short]));
             total += taken;
             socket.inbox_read += taken;
             if socket.inbox_read < chunk.len() {
