@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use sim_core::ambient::{self, Lent};
-use sim_core::device::Process;
+use sim_core::choice::Draws;
+use sim_core::device::{DeviceId, Process};
 use sim_core::task::AbortHandle;
 
 use super::asynchronous::Root;
-use super::device::{Hosts, existing, hosts};
+use super::device::{Hosts, draws_of, existing, hosts};
 use super::real;
 use super::switch::Dock;
 use crate::strict::{self, Selector};
@@ -83,8 +84,11 @@ pub(crate) struct Thread {
     pub(crate) pinned: Cell<Option<usize>>,
     pub(crate) task: Cell<Option<AbortHandle>>,
     pub(crate) root: Root,
-    /// The device, so that a call need not look for it.
+    /// The device and its place, so that a call need not look for them.
     pub(crate) hosts: Weak<Hosts>,
+    pub(crate) device: Option<DeviceId>,
+    /// Its choices.
+    draws: RefCell<Draws>,
 }
 
 // SAFETY: only the thread that holds the baton reaches anything but `dock`, and the baton is passed on through that.
@@ -153,7 +157,9 @@ impl Thread {
             pinned: Cell::new(None),
             task: Cell::new(None),
             root: Root::default(),
+            device: hosts().id.get(),
             hosts: Rc::downgrade(&hosts()),
+            draws: RefCell::new(draws_of(process, number)),
         });
         let argument = Arc::into_raw(thread.clone());
         // SAFETY: the attributes are the caller's or null; the argument is the reference that `trampoline` takes over.
@@ -167,6 +173,11 @@ impl Thread {
         thread.pthread.set(id);
         thread.detached.set(detached);
         Ok(thread)
+    }
+
+    /// A choice below `bound`; 0 is the boring one.
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.draws.borrow_mut().below(bound)
     }
 
     pub(crate) fn id(&self) -> libc::pthread_t {

@@ -97,8 +97,11 @@ impl Description {
 
     /// Tells whoever waits for it, and the epolls that watch it.
     pub(crate) fn changed(&self) {
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        waiting.into_iter().for_each(Waker::wake);
+        // The list keeps its memory, and is free while somebody is woken.
+        let next = || Some(&mut *self.waiting.borrow_mut()).filter(|list| !list.is_empty()).map(|list| list.remove(0));
+        while let Some(waker) = next() {
+            waker.wake();
+        }
         let mut place = 0;
         loop {
             let Some((epoll, descriptor)) = self.epolls.borrow().get(place).cloned() else { return };

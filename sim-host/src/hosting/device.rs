@@ -15,8 +15,19 @@ use super::baton::Thread;
 use super::descriptor::Description;
 use super::queue::Queues;
 
-/// Choices of hosted programs; the entity is the node.
+/// Choices of hosted programs; the entity is a thread in one of its node's lives.
 const HOST: Stream = Stream::new("host");
+
+/// The choices of a thread.
+pub(crate) fn draws_of(process: Process, number: u32) -> Draws {
+    let life = u64::from(process.node.0) << 40 | u64::from(process.incarnation.0 & 0xff_ffff) << 16;
+    device::draws(HOST, life ^ u64::from(number))
+}
+
+/// A choice below `bound` of the thread that runs; 0 is the boring one.
+pub(crate) fn below(bound: u64) -> u64 {
+    super::baton::me().map_or(0, |me| me.below(bound))
+}
 
 /// The least number of a simulated descriptor; no real one gets there.
 pub(crate) const FIRST: i32 = 512;
@@ -38,7 +49,6 @@ pub(crate) struct State {
     pub(crate) threads: u32,
     pub(crate) directory: std::path::PathBuf,
     pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
-    pub(crate) draws: Draws,
     /// Its destructors may run when it is killed: see [`super::asynchronous`].
     pub(crate) falls_apart: bool,
 }
@@ -84,17 +94,8 @@ impl Hosts {
     pub(crate) fn begin(&self, process: Process, falls_apart: bool) {
         let settings = self.settings.borrow();
         let directory = settings.get(&process.node).and_then(|s| s.directory.clone()).unwrap_or_else(|| "/".into());
-        let draws = device::draws(HOST, u64::from(process.node.0) << 32 | u64::from(process.incarnation.0));
-        let state = State {
-            process,
-            main: None,
-            ended: None,
-            threads: 0,
-            directory,
-            handlers: BTreeMap::new(),
-            draws,
-            falls_apart,
-        };
+        let state =
+            State { process, main: None, ended: None, threads: 0, directory, handlers: BTreeMap::new(), falls_apart };
         drop(settings);
         let old = self.processes.borrow_mut().insert(process.node, state);
         drop(old);
@@ -122,11 +123,6 @@ impl Hosts {
     pub(crate) fn tasks_of(&self, process: Process) -> Vec<sim_core::AbortHandle> {
         let threads = self.threads.borrow();
         threads.values().filter(|thread| thread.process == process).filter_map(|thread| thread.task.get()).collect()
-    }
-
-    /// A choice below `bound` of the process that runs; 0 is the boring one.
-    pub(crate) fn below(&self, bound: u64) -> u64 {
-        self.with_process(|state| state.draws.below(bound)).unwrap_or(0)
     }
 
     /// Ends a process: its threads die where they stand, its descriptors close.

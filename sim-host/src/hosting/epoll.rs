@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::asynchronous::Root;
 use super::descriptor::{Description, Io, Object, lookup};
-use super::device::hosts;
+use super::device::below;
 use super::{baton, wait};
 
 const EDGE: u32 = libc::EPOLLET as u32;
@@ -63,7 +63,7 @@ impl Epoll {
             return found;
         }
         if waiting > 1 {
-            let first = hosts().below(waiting as u64) as usize;
+            let first = below(waiting as u64) as usize;
             self.candidates.borrow_mut().rotate_left(first);
         }
         for _ in 0..waiting {

@@ -112,6 +112,15 @@ pub(crate) fn pthread_setname(id: libc::pthread_t, name: *const c_char) -> c_int
     forward!(c"pthread_setname_np" as fn(libc::pthread_t, *const c_char) -> c_int, id, name)
 }
 
+/// Keeps threads off the heap of the process's first thread, where addresses depend on what the process did before this run.
+/// From so many threads on the C library shares heaps, that one included.
+pub(crate) fn give_threads_heaps_of_their_own() {
+    const HEAPS: c_int = 4096;
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: a number for the C library's allocator.
+    ONCE.call_once(|| _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) });
+}
+
 /// How often the C library asks a thread's keys for their destructors (limits.h, PTHREAD_DESTRUCTOR_ITERATIONS).
 pub(crate) const DESTRUCTOR_ROUNDS: u8 = 4;
 

@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use sim_net::raw::{Connection, Datagrams, Listener, Ready};
 
 use super::descriptor::{Description, Io, Object, errno_of, settle};
-use super::device::hosts;
+use super::device::below;
 use super::pipe::bits;
 
 /// An address of a socket.
@@ -124,8 +124,8 @@ fn epoll_bits(ready: Ready) -> u32 {
 
 /// So many bytes one call moves: now and then, by the seed, fewer than it could.
 fn moved(length: usize) -> usize {
-    if length > 1 && hosts().below(32) == 31 {
-        return 1 + hosts().below(length as u64 - 1) as usize;
+    if length > 1 && below(32) == 31 {
+        return 1 + below(length as u64 - 1) as usize;
     }
     length
 }

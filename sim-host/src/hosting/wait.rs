@@ -8,7 +8,7 @@ use std::time::Duration;
 use sim_core::{ambient, device, time};
 
 use super::baton;
-use super::device::hosts;
+use super::device::{below, hosts};
 use crate::leak;
 
 /// Polls until there is a result, and lets the rest of the simulation run meanwhile. `what` is the call, in words.
@@ -36,7 +36,7 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
             // A destructor waits on a node that is dead, for what nobody will end.
             me.leave();
         }
-        if let Some(id) = hosts().id.get() {
+        if let Some(id) = me.device {
             device::waiting(id, what, u64::from(me.number));
         }
         me.yields.set(0);
@@ -104,7 +104,7 @@ pub(crate) fn pay_for_call() {
 
 /// Now and then, by the seed, lets other threads run at a place where a real scheduler might.
 pub(crate) fn may_yield() {
-    if baton::me().is_some() && hosts().below(16) == 15 {
+    if below(16) == 15 && baton::me().is_some() {
         block_on_future("a preemption", sim_core::task::yield_now());
     }
 }
