@@ -12,7 +12,7 @@ pub(crate) fn record() -> String {
     let meter = Meter::start();
     let history = History::new();
     for n in 0..10 * OPERATIONS {
-        history.invoke_at(n % 5, CasOp::Write(n), n).ok_at(RegisterRet::Written, n);
+        history.invoke_at(n % 5, CasOp::Write(n), n).ok_at(RegisterRet::<u64>::Written, n);
     }
     assert_eq!(history.events() as u64, 20 * OPERATIONS);
     meter.finish(20 * OPERATIONS)
