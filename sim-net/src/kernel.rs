@@ -31,7 +31,6 @@ pub struct Options {
     /// Bytes a UDP socket keeps unread; further datagrams are dropped.
     pub udp_buffer: usize,
     /// How likely the bytes of a write to a stream travel in two segments; of a large write only the first part is taken.
-    /// And how likely a read returns only a part of the first segment that is there.
     pub split_probability: Ratio,
 }
 

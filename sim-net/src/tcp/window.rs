@@ -19,6 +19,10 @@ use crate::rule::Verdict;
 /// What fits one segment on an Ethernet: what is less waits for earlier bytes to arrive.
 const SEGMENT: usize = 1_460;
 
+/// The second of two segments comes that much later at the least, for a reader to see the first alone. What is there a read
+/// returns, as far as it fits: programs rely on that (epoll(7), questions and answers, 9).
+const LATER: u64 = 1;
+
 impl Kernel {
     /// Reads into `buffer` what has arrived, at least a byte; 0 bytes at the end of the stream.
     pub(crate) fn poll_read(
@@ -28,12 +32,9 @@ impl Kernel {
         waker: &Waker,
     ) -> Poll<io::Result<usize>> {
         let socket = self.connections.socket(end);
-        let first = socket.inbox.front().map_or(0, |chunk| chunk.len() - socket.inbox_read);
-        let short = self.links.get(socket.link).splits(self.options.split_probability, first);
         let mut total = 0;
         while let Some(chunk) = socket.inbox.front() {
-            let there = &chunk[socket.inbox_read..];
-            let taken = buffer(short.map_or(there, |short| &there[..short]));
+            let taken = buffer(&chunk[socket.inbox_read..]);
             total += taken;
             socket.inbox_read += taken;
             if socket.inbox_read < chunk.len() {
@@ -214,7 +215,7 @@ impl Kernel {
         }
         // What fits one segment is taken as a whole, and may arrive in two.
         self.transmit(end, &bytes[..part], 0);
-        self.transmit_now(end, &bytes[part..taken], 0);
+        self.transmit_now(end, &bytes[part..taken], LATER);
         Poll::Ready(Ok(taken))
     }
 

@@ -37,7 +37,7 @@ impl Kernel {
         // What a full queue drops is sent again.
         let mut arrives = now.saturating_add(carried.unwrap_or(RTO_MIN)).saturating_add(late);
         if let Some(last) = socket.wire.back() {
-            arrives = arrives.max(last.arrives);
+            arrives = arrives.max(last.arrives.saturating_add(late.min(1)));
         }
         socket.wire.push_back(Segment { arrives, payload });
         self.look_at(end, arrives);
