@@ -205,6 +205,10 @@ fn do_the_clock_of_a_node_and_of_the_simulation_agree_on_a_sleep_of_50_ms() {
 fn is_a_latency_of_200_to_900_us_what_it_says() {
     passes(|| async {
         set_link_options(None, LinkOptions { latency: (200.us()..900.us()).into(), ..LinkOptions::default() });
+        // An answer in two small writes would wait for its first half to arrive.
+        let mut options = sim::net::options();
+        options.split_probability = Ratio::ZERO;
+        sim::net::set_options(options);
         let mut stream = connected().await;
         let mut trips = Vec::new();
         for _ in 0..50 {
