@@ -132,16 +132,11 @@ impl Budget {
             (members.len(), up)
         };
         let keep = self.keep_up.unwrap_or(members / 2 + 1);
-        let joins = |a: NodeId, b: NodeId| a == b || !(world.severs(a, b) || world.severs(b, a));
+        let devices = world.devices.borrow().all();
+        let severs = |from, to| devices.iter().any(|device| device.severs(from, to));
+        let joins = |a: NodeId, b: NodeId| a == b || !(severs(a, b) || severs(b, a));
         let leads = |leader: NodeId| up.iter().filter(|other| joins(leader, **other)).count() >= keep;
         up.len() >= keep && (!self.connected || keep == 0 || up.iter().any(|id| leads(*id)))
-    }
-}
-
-impl World {
-    fn severs(&self, from: NodeId, to: NodeId) -> bool {
-        let devices = self.devices.borrow().all();
-        devices.iter().any(|device| device.severs(from, to))
     }
 }
 
