@@ -1,10 +1,11 @@
 //! Histories that other tools wrote: Porcupine's text logs of Jepsen runs, EDN as Jepsen, Knossos, Elle
 //! and Porcupine write it, and the same as JSON, which elle-cli reads.
 //!
-//! EDN may be one vector of maps or one map after another. Keys other than `:process`, `:type`, `:f`,
-//! `:value`, `:key` and `:time` are ignored, and so are processes that are not numbers, such as
-//! `:nemesis`. Every map counts as an event, so indices are those of the file. Where all values are pairs
-//! `[key value]`, as Jepsen's `independent` makes them, each key is judged apart.
+//! EDN may be one vector of maps or one map after another; tags, metadata, comments and commas mean nothing. Keys other
+//! than `:process`, `:type`, `:f`, `:value`, `:key` and `:time` are ignored, and so is the process `:nemesis`. Clients whose
+//! process is another name get the numbers from 1,000,000,000 on, as they appear. Every map counts as an event, so
+//! indices are those of the file. Where all values are pairs `[key value]`, as Jepsen's `independent` makes them, each
+//! key is judged apart. Maps and sets are the same if they hold the same, and `2.0`, `2N` and `2M` are `2`.
 //!
 //! ```
 //! use sim_check::read;

@@ -130,8 +130,23 @@ pub(crate) struct Check {
     #[arg(long, value_name = "OUT")]
     pub(crate) html: Option<PathBuf>,
     /// The promise that transactions are held to, such as serializable [default: strict-serializable]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "consistency-models", value_name = "NAME")]
     pub(crate) consistency: Option<String>,
+    /// What holds of each key of an rw-register: wfr-keys, sequential-keys or linearizable-keys
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) assume: Vec<String>,
+    /// What registers hold at first, in EDN [default: 0, or nil where the history has it so]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) initial: Option<String>,
+    /// What the accounts of a bank hold together [default: what the first read finds]
+    #[arg(long, value_name = "SUM", allow_hyphen_values = true)]
+    pub(crate) total_amount: Option<i64>,
+    /// Balances of a bank may be negative
+    #[arg(long)]
+    pub(crate) allow_negative_balances: bool,
+    /// How many keys a group of long-fork has [default: those of the first read]
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) group_size: Option<usize>,
 }
 
 /// What Cargo shall build; the words are Cargo's.

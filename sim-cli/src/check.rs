@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use sim_check::judge::{Options, judge_from};
+use sim_check::judge::{Assumption, Options, judge_from};
 use sim_check::picture::{Picture, page, terminal};
+use sim_check::read::Value;
 use sim_check::transactions::Consistency;
 use sim_check::{MODELS, Verdict};
 use sim_core::Outcome;
@@ -25,8 +26,7 @@ pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
     if !MODELS.iter().any(|(name, _)| *name == options.model) {
         return Err(unknown_model(&options.model));
     }
-    let consistency = options.consistency.as_deref().map(consistency).transpose()?;
-    let settings = Options { budget: options.budget, consistency, ..Options::default() };
+    let settings = settings(options)?;
     let (mut codes, mut pictures) = (Vec::new(), Vec::new());
     for file in &options.files {
         let name = file.to_string_lossy();
@@ -50,6 +50,19 @@ pub(crate) fn run(options: &Check) -> Result<u8, Stop> {
     }
     let worst_first = [UNREADABLE, Outcome::Incorrect.exit_code(), UNKNOWN];
     Ok(worst_first.into_iter().find(|code| codes.contains(code)).unwrap_or(0))
+}
+
+fn settings(options: &Check) -> Result<Options, Stop> {
+    let initial = options.initial.as_deref().map(Value::parse).transpose();
+    Ok(Options {
+        initial: initial.map_err(|error| Stop::Usage(format!("--initial is no value: {error}")))?,
+        budget: options.budget,
+        consistency: options.consistency.as_deref().map(consistency).transpose()?,
+        assumed: options.assume.iter().map(|name| assumption(name)).collect::<Result<_, _>>()?,
+        total: options.total_amount,
+        negative_balances: options.allow_negative_balances,
+        group_size: options.group_size,
+    })
 }
 
 fn judge(source: impl Read, model: &str, options: &Options) -> Result<Verdict, String> {
@@ -103,9 +116,20 @@ fn open(file: &Path) -> Result<Box<dyn Read>, String> {
     Ok(Box::new(file))
 }
 
+fn assumption(name: &str) -> Result<Assumption, Stop> {
+    let named = Assumption::ALL.iter().find(|(known, _)| *known == name);
+    let unknown =
+        || format!("there is nothing to assume by the name {}; there are {}", inline(name), list(Assumption::ALL));
+    named.map(|(_, assumption)| *assumption).ok_or_else(|| Stop::Usage(unknown()))
+}
+
+fn list<T>(named: impl IntoIterator<Item = (&'static str, T)>) -> String {
+    named.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+}
+
 fn consistency(name: &str) -> Result<Consistency, Stop> {
-    let known: Vec<&str> = Consistency::ALL.iter().map(|model| model.name()).collect();
-    let unknown = || format!("there is no consistency model {}; there are {}", inline(name), known.join(", "));
+    let known = || list(Consistency::ALL.iter().map(|model| (model.name(), model)));
+    let unknown = || format!("there is no consistency model {}; there are {}", inline(name), known());
     Consistency::named(name).ok_or_else(|| Stop::Usage(unknown()))
 }
 

@@ -266,6 +266,35 @@ fn an_unknown_model_is_answered_with_the_known_ones() {
     assert!(stderr(&output).contains("\n  cas-register    one value"), "{}", stderr(&output));
 }
 
+#[test]
+fn what_a_history_does_not_tell_can_be_said() {
+    let scratch = Scratch::new("said");
+    let event = |f: &str, value: &str| {
+        let of = |phase| format!("{{:process 1 :type :{phase} :f :{f} :value {value}}}\n");
+        of("invoke") + &of("ok")
+    };
+    let register = scratch.file("register", event("read", "7"));
+    let bank = scratch.file("bank", event("read", "{0 -2 1 12}"));
+    let fork = scratch.file("fork", event("read", "[[:r 1 nil] [:r 2 nil]]"));
+    let overwritten = ["[[:w x 1]]", "[[:w x 2]]", "[[:r x 2]]", "[[:r x 1]]"].map(|txn| event("txn", txn)).concat();
+    let txns = scratch.file("txns", overwritten);
+    let cases: [(&[&str], i32); 9] = [
+        (&["register", &register], 3),
+        (&["register", "--initial", "7", &register], 0),
+        (&["register", "--initial", "[7", &register], 2),
+        (&["bank", &bank], 3),
+        (&["bank", "--allow-negative-balances", "--total-amount", "10", &bank], 0),
+        (&["bank", "--allow-negative-balances", "--total-amount", "11", &bank], 3),
+        (&["long-fork", "--group-size", "3", &fork], 10),
+        (&["rw-register", "--consistency", "PL-1", "--assume", "wfr-keys,linearizable-keys", &txns], 3),
+        (&["rw-register", "--assume", "nothing", &txns], 2),
+    ];
+    for (arguments, code) in cases {
+        let output = sim(&[&["check"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    }
+}
+
 // Sweeps.
 
 #[test]

@@ -6,8 +6,8 @@ use super::{Fold, acknowledges, evidence};
 use crate::read::{ClientEvent, Value};
 use crate::verdict::{Evidence, Verdict};
 
-/// Checks reads of `{account balance ...}`: the accounts and the total are those of the first read, and
-/// no balance is negative.
+/// Checks reads of `{account balance ...}`, or of `[balance ...]` of accounts 0, 1, ...: the accounts and the total are
+/// those of the first read, and no balance is negative.
 pub fn bank() -> Bank {
     Bank { total: None, negative: false, accounts: None }
 }
@@ -57,8 +57,13 @@ impl Bank {
 
 impl Fold for Bank {
     fn on_event(&mut self, event: &ClientEvent) -> Option<Evidence> {
+        let numbered: Vec<(Value, Value)>;
         let balances: &[(Value, Value)] = match &event.value {
             Value::Map(balances) => balances,
+            Value::List(balances) => {
+                numbered = (0..).map(Value::Int).zip(balances.iter().cloned()).collect();
+                &numbered
+            }
             Value::Nil => &[],
             _ => return None,
         };

@@ -26,6 +26,9 @@ fn a_bank_neither_loses_money_nor_lends_it() {
     assert_eq!(sentence, "client-2 read account 7 at event 1, which there was not at first");
     assert!(judge(&mut bank(), &[(1, "ok", "transfer", "nil")]).starts_with("vacuous"));
     assert!(judge(&mut bank(), &[first, (2, "ok", "read", "{0 nil 1 10}")]).contains("a balance of nil"));
+    let listed = (1, "ok", "read", "[6 4]");
+    assert_eq!(judge(&mut bank(), &[listed, (2, "ok", "read", "[10M 0.0]")]), "valid");
+    assert!(judge(&mut bank(), &[listed, (2, "ok", "read", "[6 5]")]).contains("sum up to 11 instead of 10"));
 }
 
 #[test]
@@ -34,6 +37,11 @@ fn a_counter_is_between_what_was_acknowledged_and_what_was_tried() {
     let read = |value| judge(&mut counter(), &[open[0], open[1], (2, "ok", "read", value)]);
     assert_eq!([read("0"), read("2")], ["valid", "valid"]);
     assert!(read("3").contains("between 0 and 2"));
+    assert_eq!([read("nil"), read("2.0")], ["vacuous: the counter was never read", "valid"]);
+    assert_eq!(read("\"2\""), "client-2 read \"2\" from the counter at event 2, which is no sum");
+    assert!(read("99999999999999999999").contains("which is no sum"));
+    let odd = [(1, "invoke", "add", "0.5"), open[1], (2, "ok", "read", "7")];
+    assert_eq!(judge(&mut counter(), &odd), "unknown: 0.5 is added at event 0: add whole numbers");
     let failed = [open[0], (1, "fail", "add", "2"), open[1], (2, "ok", "read", "2")];
     assert!(judge(&mut counter(), &failed).contains("between 0 and 0"));
     let told_late = [open[0], open[1], (2, "ok", "read", "2"), (1, "fail", "add", "2")];

@@ -19,6 +19,7 @@ pub fn counter() -> Counter {
         reads: BTreeMap::new(),
         waiting: Vec::new(),
         read: false,
+        doubt: None,
     }
 }
 
@@ -37,6 +38,8 @@ pub struct Counter {
     /// Reads during which adds were open that may yet turn out to have failed.
     waiting: Vec<Waiting>,
     read: bool,
+    /// Why nothing can be decided, if so.
+    doubt: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,11 +68,15 @@ fn plus(sum: &mut (i128, i128), add: i128) {
 
 impl Counter {
     fn add(&mut self, event: &ClientEvent) -> Option<Evidence> {
-        if let (Phase::Invoke, Value::Int(add)) = (event.phase, &event.value) {
-            let add = i128::from(*add);
-            plus(&mut self.tried, add);
+        if event.phase == Phase::Invoke {
+            let Value::Int(add) = event.value else {
+                let (what, at) = (&event.value, event.moment.index);
+                self.doubt.get_or_insert_with(|| format!("{what} is added at event {at}: add whole numbers"));
+                return None;
+            };
+            plus(&mut self.tried, add.into());
             self.adds += 1;
-            self.open.insert(event.process, (self.adds, add));
+            self.open.insert(event.process, (self.adds, add.into()));
             return None;
         }
         let (number, add) = self.open.remove(&event.process)?;
@@ -116,6 +123,9 @@ impl Counter {
 
 impl Fold for Counter {
     fn on_event(&mut self, event: &ClientEvent) -> Option<Evidence> {
+        if self.doubt.is_some() {
+            return None;
+        }
         match (event.f.as_str(), event.phase, &event.value) {
             ("add", ..) => self.add(event),
             ("read", Phase::Invoke, _) => {
@@ -123,14 +133,20 @@ impl Fold for Counter {
                 None
             }
             ("read", Phase::Ok, Value::Int(found)) => self.found(event, *found),
+            ("read", Phase::Ok, found) if *found != Value::Nil => {
+                let (client, at) = (event.process, event.moment.index);
+                let sentence = format!("client-{client} read {found} from the counter at event {at}, which is no sum");
+                Some(evidence(event, sentence))
+            }
             _ => None,
         }
     }
 
     fn finish(&mut self) -> Verdict {
-        match self.read {
-            true => Verdict::Valid,
-            false => Verdict::Vacuous("the counter was never read".to_string()),
+        match (&self.doubt, self.read) {
+            (Some(doubt), _) => Verdict::Unknown(doubt.clone()),
+            (None, true) => Verdict::Valid,
+            (None, false) => Verdict::Vacuous("the counter was never read".to_string()),
         }
     }
 }

@@ -10,6 +10,9 @@ use super::{CUT, Fault};
 /// Deeper nesting is refused.
 const DEPTH: usize = 100;
 
+/// Whole numbers below this are exact as floats.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// What some editors begin a text with.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -73,6 +76,7 @@ impl<'t> Reader<'t> {
                     self.at += 1;
                     self.token();
                 }
+                [b'#'] => return Err(self.fault("expected what the '#' belongs to, found the end of the text", CUT)),
                 [next, ..] => return Ok(Some(next)),
                 [] => return Ok(None),
             }
@@ -160,7 +164,7 @@ impl<'t> Reader<'t> {
             Some(b'{') => self.map(),
             Some(b'#') if self.text.as_bytes()[self.at..].starts_with(b"#{") => {
                 self.bump();
-                self.list(b'}')
+                self.set()
             }
             Some(b'"') => self.string(),
             Some(b'\\') => Ok(self.character()),
@@ -191,12 +195,26 @@ impl<'t> Reader<'t> {
         Ok(Value::List(members))
     }
 
+    /// The members of a set in one order, however they are written: sets that have the same members are the same.
+    fn set(&mut self) -> Result<Value, Fault> {
+        let set = self.list(b'}')?;
+        Ok(match set {
+            Value::List(mut members) => {
+                members.sort_unstable();
+                Value::List(members)
+            }
+            other => other,
+        })
+    }
+
+    /// The entries of a map in one order, as of a set.
     fn map(&mut self) -> Result<Value, Fault> {
         self.bump();
         let mut entries = Vec::new();
         while !self.closes(b'}')? {
             entries.push((self.nested(Self::value)?, self.nested(Self::value)?));
         }
+        entries.sort_unstable();
         Ok(Value::Map(entries))
     }
 
@@ -296,15 +314,16 @@ fn atom(token: &str) -> Value {
 /// A number, written in one way if there are several.
 fn number(token: &str) -> Option<Value> {
     token.strip_prefix(['-', '+']).unwrap_or(token).starts_with(|c: char| c.is_ascii_digit()).then_some(())?;
-    let whole = token.strip_suffix('N').unwrap_or(token);
+    let whole = token.strip_suffix(['N', 'M']).unwrap_or(token);
     if let Ok(number) = whole.parse() {
         return Some(Value::Int(number));
     }
     if whole.bytes().skip(1).all(|byte| byte.is_ascii_digit()) {
         return Some(Value::Other(whole.to_string()));
     }
-    let number: f64 = token.parse().ok()?;
-    Some(Value::Other(format!("{number:?}")))
+    let number: f64 = whole.parse().ok()?;
+    let exact = number.fract() == 0.0 && number.abs() < WHOLE;
+    Some(if exact { Value::Int(number as i64) } else { Value::Other(format!("{number:?}")) })
 }
 
 #[cfg(test)]
@@ -324,7 +343,7 @@ mod tests {
         assert_eq!(read("[nil true -3 7N 1.5 :a/b sym \\] \"q\\\"\\n\"]"), {
             "[nil true -3 7 1.5 :a/b sym \\] \"q\\\"\\n\"]"
         });
-        assert_eq!(read("{:a (1, 2) \"b\" #{3}}"), "{:a [1 2] \"b\" [3]}");
+        assert_eq!(read("{:a (1, 2) \"b\" #{3}}"), "{\"b\" [3] :a [1 2]}");
     }
 
     #[test]
@@ -340,8 +359,16 @@ mod tests {
         let pairs =
             [("+7", "7N"), ("1.50", "15e-1"), ("1e3", "1000.0"), ("99999999999999999999", "99999999999999999999N")];
         pairs.iter().for_each(|(one, other)| assert_eq!(read(one), read(other)));
-        assert_ne!(read("1"), read("1.0"));
+        assert_eq!([read("1"), read("1.0"), read("1M"), read("-1.0e0")], ["1", "1", "1", "-1"]);
+        assert_ne!(read("9007199254740993"), read("9007199254740993.0"));
         assert_eq!(read("[1/2 -x +]"), "[1/2 -x +]");
+    }
+
+    #[test]
+    fn sets_and_maps_are_the_same_in_whatever_order_they_are_written() {
+        assert_eq!(read("#{3 1 2}"), read("#{2 3 1}"));
+        assert_eq!(read("{:b 2, :a #{2 1}}"), read("{:a #{1 2}, :b 2}"));
+        assert_ne!(read("[3 1 2]"), read("[2 3 1]"));
     }
 
     #[test]
@@ -362,6 +389,7 @@ mod tests {
         assert_eq!(read("[1 2"), "expected ']', found the end of the text at 4");
         assert_eq!(read("[1 \"2"), "a string begins here and never ends at 3");
         assert_eq!(read("{:a"), "expected a value, found the end of the text at 3");
+        assert_eq!(read("[1 #"), "expected what the '#' belongs to, found the end of the text at 3");
         assert_eq!(read("]"), "expected a value, found a closing bracket at 0");
     }
 }

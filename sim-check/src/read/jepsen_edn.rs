@@ -1,5 +1,7 @@
 //! EDN and JSON histories: one vector of maps, or one map after another.
 
+use std::collections::BTreeMap;
+
 use super::edn::Reader;
 use super::event::{Event, Phase};
 use super::value::Value;
@@ -14,18 +16,41 @@ const KEPT: &[&str] = &["rebalance-log", "generation", "position", "link"];
 
 /// The events of an EDN or JSON history; `lenient` ones may lack `:process` and `:f`.
 pub(super) fn events(text: &str, format: Format, lenient: bool) -> Result<Vec<Event<'_>>, Fault> {
-    read_all(Events { lenient, ..Events::new(text, format)? })
+    read_all(Events { lenient, ..Events::new(text, format, &mut Names::default())? })
 }
 
-/// The same with those of processes that have no number, under [`NEMESIS`].
+/// The same with those of nemeses, under [`NEMESIS`].
 pub(super) fn events_and_faults(text: &str, format: Format) -> Result<Vec<Event<'_>>, Fault> {
-    read_all(Events { lenient: true, faults: true, ..Events::new(text, format)? })
+    read_all(Events { lenient: true, faults: true, ..Events::new(text, format, &mut Names::default())? })
 }
 
-/// In place of the number of a process that has none.
+/// In place of the number of a nemesis.
 pub(super) const NEMESIS: u64 = u64::MAX;
 
-fn read_all(mut reader: Events<'_>) -> Result<Vec<Event<'_>>, Fault> {
+/// Clients whose process is a name and no number get one: this, and the numbers after it, as they appear.
+const FIRST_NAMED: u64 = 1_000_000_000;
+
+/// The numbers of clients that have names.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, u64>);
+
+impl Names {
+    /// The number of a process, unless it is no client.
+    fn client(&mut self, process: Value) -> Option<u64> {
+        let name = match process {
+            Value::Int(number) => return u64::try_from(number).ok(),
+            Value::Str(name) | Value::Keyword(name) | Value::Other(name) if name != "nemesis" => name,
+            _ => return None,
+        };
+        let number = name.parse().ok();
+        Some(number.unwrap_or_else(|| {
+            let next = FIRST_NAMED + self.0.len() as u64;
+            *self.0.entry(name).or_insert(next)
+        }))
+    }
+}
+
+fn read_all<'t>(mut reader: Events<'t, '_>) -> Result<Vec<Event<'t>>, Fault> {
     let mut events = Vec::new();
     while let Some(event) = reader.next(Reader::value)? {
         events.push(event);
@@ -34,8 +59,9 @@ fn read_all(mut reader: Events<'_>) -> Result<Vec<Event<'_>>, Fault> {
 }
 
 /// The events of a history, one after another.
-pub(super) struct Events<'t> {
+pub(super) struct Events<'t, 'n> {
     reader: Reader<'t>,
+    names: &'n mut Names,
     /// Whether there is anything but blanks and comments.
     begun: bool,
     /// The bracket that ends them, if one begins them.
@@ -45,7 +71,7 @@ pub(super) struct Events<'t> {
     over: bool,
     /// Whether an event may lack `:process` and `:f`.
     lenient: bool,
-    /// Whether processes without a number count.
+    /// Whether nemeses count.
     faults: bool,
 }
 
@@ -59,8 +85,8 @@ pub(super) struct Place {
     pub(super) offset: usize,
 }
 
-impl<'t> Events<'t> {
-    pub(super) fn new(text: &'t str, format: Format) -> Result<Self, Fault> {
+impl<'t, 'n> Events<'t, 'n> {
+    pub(super) fn new(text: &'t str, format: Format, names: &'n mut Names) -> Result<Self, Fault> {
         let mut reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
         let first = reader.peek()?;
         let close = match first {
@@ -71,18 +97,19 @@ impl<'t> Events<'t> {
         if close.is_some() {
             reader.bump();
         }
-        Ok(Self { reader, begun: first.is_some(), close, over: false, index: 0, lenient: false, faults: false })
+        let begun = first.is_some();
+        Ok(Self { reader, names, begun, close, over: false, index: 0, lenient: false, faults: false })
     }
 
     /// The events in a piece of a history, from where an earlier piece had come. An event without `:process` is
     /// of process 0, and one without `:f` is a `:txn`.
-    pub(super) fn resume(text: &'t str, format: Format, place: &Place) -> Result<Self, Fault> {
+    pub(super) fn resume(text: &'t str, format: Format, place: &Place, names: &'n mut Names) -> Result<Self, Fault> {
         if !place.begun {
-            return Ok(Self { lenient: true, ..Self::new(text, format)? });
+            return Ok(Self { lenient: true, ..Self::new(text, format, names)? });
         }
         let reader = if format == Format::Json { Reader::of_json(text) } else { Reader::new(text) };
         let Place { close, over, index, .. } = *place;
-        Ok(Self { reader, begun: true, close, over, index, lenient: true, faults: false })
+        Ok(Self { reader, names, begun: true, close, over, index, lenient: true, faults: false })
     }
 
     /// Where this is.
@@ -92,7 +119,7 @@ impl<'t> Events<'t> {
         Place { begun: self.begun, close, over, index, offset }
     }
 
-    /// The next event of a numbered process, its value read by `value`.
+    /// The next event of a client, its value read by `value`.
     pub(super) fn next<V: Default>(
         &mut self,
         mut value: impl FnMut(&mut Reader<'t>) -> Result<V, Fault>,
@@ -123,7 +150,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    /// The event in the next map, unless it is of a process without a number.
+    /// The event in the next map, unless it is of a process that does not count.
     fn event<V: Default>(
         &mut self,
         index: u64,
@@ -143,12 +170,11 @@ impl<'t> Events<'t> {
             fields.process = fields.process.or(Some(Value::Int(0)));
             fields.f = fields.f.or(Some("txn"));
         }
-        if self.faults && !matches!(fields.process, Some(Value::Int(_))) {
-            fields.process = Some(Value::Int(0));
-            let event = fields.event(offset, index)?;
-            return Ok(event.map(|event| Event { process: NEMESIS, ..event }));
+        let process = fields.process.take().ok_or_else(|| missing(offset, ":process"))?;
+        match self.names.client(process).or(self.faults.then_some(NEMESIS)) {
+            Some(process) => fields.event(offset, process, index).map(Some),
+            None => Ok(None),
         }
-        fields.event(offset, index)
     }
 }
 
@@ -188,32 +214,31 @@ impl<'t, V> Fields<'t, V> {
         Ok(())
     }
 
-    fn event(self, offset: usize, index: u64) -> Result<Option<Event<'t, V>>, Fault> {
-        let missing = |what| Fault::new(offset, format!("this event has no {what}"), SHAPE);
-        let process = match self.process.ok_or_else(|| missing(":process"))? {
-            Value::Int(process) if process >= 0 => process.unsigned_abs(),
-            _ => return Ok(None),
-        };
-        Ok(Some(Event {
+    fn event(self, offset: usize, process: u64, index: u64) -> Result<Event<'t, V>, Fault> {
+        Ok(Event {
             offset,
             process,
-            phase: self.phase.and_then(Phase::named).ok_or_else(|| missing(TYPES))?,
-            f: self.f.ok_or_else(|| missing(":f"))?,
+            phase: self.phase.and_then(Phase::named).ok_or_else(|| missing(offset, TYPES))?,
+            f: self.f.ok_or_else(|| missing(offset, ":f"))?,
             key: self.key,
             value: self.value,
             also: self.also,
             moment: Moment { index, time: self.time },
-        }))
+        })
     }
 }
 
-/// The keyword or string that comes next; a value of another kind is skipped.
+fn missing(offset: usize, what: &str) -> Fault {
+    Fault::new(offset, format!("this event has no {what}"), SHAPE)
+}
+
+/// The keyword or string that comes next, without a colon; a value of another kind is skipped.
 fn word<'t>(reader: &mut Reader<'t>) -> Result<Option<&'t str>, Fault> {
     let word = reader.word()?;
     if word.is_none() {
         reader.value()?;
     }
-    Ok(word)
+    Ok(word.map(|word| word.strip_prefix(':').unwrap_or(word)))
 }
 
 fn time(value: &Value) -> u64 {

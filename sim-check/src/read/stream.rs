@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::edn::{BYTE_ORDER_MARK, Reader};
 use super::event::Event;
-use super::jepsen_edn::{Events, Place};
+use super::jepsen_edn::{Events, Names, Place};
 use super::{CUT, Fault, Format, ReadError};
 
 /// How much is asked for at a time.
@@ -54,7 +54,7 @@ pub(super) fn events<N, V: Default>(
 ) -> Result<(), SourceError> {
     let mut source = source;
     let mut piece = Piece { bytes: vec![], used: 0, text: 0, over: false, before: 0, lines: 0, column: 0 };
-    let mut place = Place::default();
+    let (mut place, mut names) = (Place::default(), Names::default());
     let mut format = None;
     loop {
         piece.read_more(&mut source).map_err(SourceError::Source)?;
@@ -63,7 +63,7 @@ pub(super) fn events<N, V: Default>(
             continue;
         }
         let format = *format.get_or_insert_with(|| Format::of(piece.rest()));
-        let done = all_of(&piece, format, &mut place, &value, &note, notes);
+        let done = all_of((&piece, format), &mut place, &mut names, (&value, &note), notes);
         if let Err(fault) = done {
             return Err(SourceError::Text(piece.error(fault)));
         }
@@ -76,17 +76,19 @@ pub(super) fn events<N, V: Default>(
 
 /// Notes all events that a piece has whole; leaves `place` behind the last of them.
 fn all_of<N, V: Default>(
-    piece: &Piece,
-    format: Format,
+    (piece, format): (&Piece, Format),
     place: &mut Place,
-    value: impl Fn(&mut N, &mut Reader<'_>) -> Result<V, Fault>,
-    note: impl Fn(&mut N, Event<'_, V>) -> Result<(), Fault>,
+    names: &mut Names,
+    (value, note): (
+        impl Fn(&mut N, &mut Reader<'_>) -> Result<V, Fault>,
+        impl Fn(&mut N, Event<'_, V>) -> Result<(), Fault>,
+    ),
     notes: &mut N,
 ) -> Result<(), Fault> {
     let begun = *place;
     place.offset = 0;
     let cut = |fault: &Fault| fault.advice == CUT && !piece.over;
-    let mut events = match Events::resume(piece.rest(), format, &begun) {
+    let mut events = match Events::resume(piece.rest(), format, &begun, names) {
         Err(fault) if cut(&fault) => return Ok(()),
         events => events?,
     };

@@ -54,6 +54,9 @@ struct Notes {
 impl Notes {
     /// Begins or ends a transaction.
     fn note(&mut self, mut event: Event<'_, Steps>) -> Result<(), Fault> {
+        if event.phase == Phase::Info && !self.open.contains_key(&event.process) {
+            return Ok(());
+        }
         let steps = event.value.take().transpose()?;
         if event.phase == Phase::Invoke {
             let txn = self.all.begin(event.process, event.moment);
@@ -76,7 +79,6 @@ impl Notes {
                 asked.clear();
                 self.spare.push(asked);
             }
-            None if event.phase == Phase::Info => {}
             None => return Err(event.uninvoked()),
         }
         Ok(())
@@ -160,13 +162,18 @@ impl Notes {
             }
             return Ok(Act::ReadList);
         }
-        let value = reader.value()?;
-        if value == Value::Nil {
+        // What is not known of a read may be left out.
+        if matches!(reader.peek()?, Some(b']' | b')')) {
             return Ok(Act::ReadNil);
         }
-        let atom = self.all.atom(value);
-        self.draft.value(atom);
-        Ok(Act::ReadOne)
+        match reader.value()? {
+            Value::Nil => Ok(Act::ReadNil),
+            value => {
+                let atom = self.all.atom(value);
+                self.draft.value(atom);
+                Ok(Act::ReadOne)
+            }
+        }
     }
 
     fn atom(&mut self, reader: &mut Reader<'_>) -> Result<Atom, Fault> {
@@ -225,7 +232,7 @@ mod tests {
     fn a_history_that_comes_in_pieces_is_the_same_history() {
         let edn = "[ ; é ] a comment {\n{:type :invoke :process 3 :value [[:append \"é\" 12] [:r 7 nil]]}\n
                    {:type :info, :process :nemesis, :value {:cut [1 2]}} #_{:x 1} ; more
-                   {:type :ok :process 3 :value [[:append \"é\" 12] [:r 7 [123 456]]]} ] ; the end";
+                   #jepsen.history.Op{:type :ok :process 3 :value [[:append \"é\" 12] [:r 7 [123 456]]]} ] ; the end";
         let whole = transactions(edn).expect("a history");
         for size in 1..60 {
             let pieces = transactions_from(Drip(edn.as_bytes(), size)).expect("a history");
@@ -237,6 +244,15 @@ mod tests {
         }
         let Err(SourceError::Source(error)) = transactions_from(&b"{:type :invoke \xff"[..]) else { panic!("no text") };
         assert_eq!(error.to_string(), "it is not text from byte 15 on");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_and_what_a_read_leaves_out_do_not_matter() {
+        let all = transactions(
+            "{:process 7 :type :info :f :stop :value \"n1\"}
+             {:process 3 :type :invoke :value [[:r x]]} {:process 3 :type :ok :value [[:r x [1]]]}",
+        );
+        assert_eq!(all.expect("a history").describe(0), "read x: [1]");
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::ReadError;
+use super::edn::Reader;
+
 /// An EDN value. Prints as EDN.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +31,19 @@ pub enum Value {
 }
 
 impl Value {
+    /// The value that is written in EDN.
+    ///
+    /// ```
+    /// use sim_check::read::Value;
+    ///
+    /// assert_eq!(Value::parse("#{2 1}")?.to_string(), "[1 2]");
+    /// assert_eq!(Value::parse("[1").unwrap_err().column, 3);
+    /// # Ok::<(), sim_check::read::ReadError>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Value, ReadError> {
+        Reader::new(text).value().map_err(|fault| ReadError::new(text, fault))
+    }
+
     /// The members of a list; none of anything else.
     pub(crate) fn members(&self) -> &[Value] {
         match self {

@@ -44,7 +44,7 @@ fn register_operation(pair: &Pair<'_>) -> Result<Operation<RegisterOp<Value>, Re
     }
 }
 
-/// A history of a store of strings with `:get`, `:put` and `:append`; the key is under `:key`, or all values are
+/// A history of a store of strings with `:get` (or `:read`), `:put` (or `:write`) and `:append`; the key is under `:key`, or all values are
 /// `[key value]`.
 pub fn kv(text: &str) -> Operations<KvOp, KvRet> {
     let name_keys = |events: &mut [Event<'_>]| {
@@ -58,8 +58,8 @@ pub fn kv(text: &str) -> Operations<KvOp, KvRet> {
         let found = || pair.answer().map(|value| KvRet::Value(value.clone().into_text()));
         let done = pair.ended(Phase::Ok).then_some(KvRet::Written);
         match pair.invoke.f {
-            "get" => Ok(pair.operation(KvOp::Get(key), found())),
-            "put" => Ok(pair.operation(KvOp::Put(key, value()), done)),
+            "get" | "read" => Ok(pair.operation(KvOp::Get(key), found())),
+            "put" | "write" => Ok(pair.operation(KvOp::Put(key, value()), done)),
             "append" => Ok(pair.operation(KvOp::Append(key, value()), done)),
             _ => Err(unknown(pair, ":get, :put or :append")),
         }
@@ -93,10 +93,11 @@ pub fn fifo_queue(text: &str) -> Operations<QueueOp<Value>, QueueRet<Value>> {
     })
 }
 
-/// A history of registers with `:txn [[:read key value] [:write key value] ...]`.
+/// A history of registers with `:txn [[:read key value] [:write key value] ...]`; reads and writes alone may be called
+/// `:read` and `:write`.
 pub fn multi_register(text: &str) -> Operations<Vec<Micro<Value, Value>>, ()> {
     operations(text, |pair| {
-        if pair.invoke.f != "txn" {
+        if !matches!(pair.invoke.f, "txn" | "read" | "write") {
             return Err(unknown(pair, ":txn"));
         }
         let event = pair.end.as_ref().filter(|end| end.phase == Phase::Ok);
@@ -260,7 +261,7 @@ fn txn(event: &Event<'_>) -> Result<Vec<Micro<Value, Value>>, Fault> {
     micros.ok_or_else(|| {
         Fault::new(
             event.offset,
-            format!("expected [[:read key value] ...] as the value of :txn, found {}", event.value),
+            format!("expected [[:read key value] ...] as the value of :{}, found {}", event.f, event.value),
             "every member is a vector of :read or :write, a key and a value",
         )
     })
@@ -338,6 +339,22 @@ mod tests {
         assert!(!many(&history("cas", "[1 2]")) && !many(&history("write", "[x 1]")));
         let pairs = kv(&history("put", "[x \"a\"]")).expect("whole");
         assert_eq!(pairs[0].op, KvOp::Put("x".into(), "a".into()));
+        assert_eq!(kv(&history("write", "[x 7]")).expect("whole")[0].op, KvOp::Put("x".into(), "7".into()));
+        let alone = multi_register(&history("write", "[[:write x 1]]")).expect("whole");
+        assert_eq!(alone[0].op, [Micro::Write(Value::Other("x".into()), 1.into())]);
+    }
+
+    #[test]
+    fn clients_may_have_names_and_a_nemesis_is_none() {
+        let edn = "{:process \"b\" :type :invoke :f :read} {:process :nemesis :type :invoke :f :stop}
+                   {:process :c1 :type :invoke :f :read} {:process \"7\" :type :invoke :f :read}
+                   {:process \"b\" :type :ok :f :read :value 1} {:process 7 :type :ok :f :read :value 2}";
+        let clients = |text: &str| -> Vec<u64> {
+            register(text).expect("whole").iter().map(|operation| operation.process).collect()
+        };
+        assert_eq!(clients(edn), [1_000_000_000, 1_000_000_001, 7]);
+        let json = r#"{"process":"a","type":":invoke","f":":read"} {"process":"nemesis","type":"info","f":"x"}"#;
+        assert_eq!(clients(json), [1_000_000_000]);
     }
 
     #[test]

@@ -89,14 +89,30 @@ consistency_models! {
 }
 
 impl Consistency {
-    /// The model with this name.
+    /// The model with this name: one of ours, which are Elle's, or Adya's as Elle writes it.
     ///
     /// ```
     /// use sim_check::transactions::Consistency;
     ///
     /// assert_eq!(Consistency::named("serializable"), Some(Consistency::Serializable));
+    /// assert_eq!(Consistency::named("PL-3"), Some(Consistency::Serializable));
     /// ```
     pub fn named(name: &str) -> Option<Consistency> {
+        let name = match name {
+            "PL-1" => "read-uncommitted",
+            "PL-2" => "read-committed",
+            "PL-CS" => "cursor-stability",
+            "PL-2L" => "monotonic-view",
+            "PL-MSR" => "monotonic-snapshot-read",
+            "PL-2+" => "consistent-view",
+            "PL-FCV" => "forward-consistent-view",
+            "PL-SI" => "snapshot-isolation",
+            "PL-2.99" => "repeatable-read",
+            "PL-3U" => "update-serializable",
+            "PL-3" => "serializable",
+            "PL-SS" | "strong-serializable" => "strict-serializable",
+            name => name,
+        };
         Self::ALL.iter().copied().find(|model| model.name() == name)
     }
 
