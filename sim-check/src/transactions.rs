@@ -34,7 +34,9 @@
 
 mod analysis;
 mod anomaly;
+mod arranged;
 mod columns;
+mod contested;
 mod cycles;
 mod graph;
 mod lattice;
@@ -43,13 +45,17 @@ mod orders;
 mod register_orders;
 mod register_writers;
 mod rw_register;
+mod undecided;
 mod versions;
+mod visibility;
 mod within;
 
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
 mod brute_force_registers;
+#[cfg(test)]
+mod brute_force_versions;
 #[cfg(test)]
 mod checkers;
 #[cfg(test)]
@@ -121,8 +127,10 @@ impl Checker<Vec<Mop>, Vec<Mop>> for ListAppend {
 
 /// Checks transactions of writes and reads of registers. Values must be unique to their key.
 ///
-/// All that is assumed of the order of values is that a register that was not written yet comes before
-/// one that was. What more the store promises, say so: the more is known, the more is found.
+/// All that is assumed of the order of values is that a register that was not written yet comes before one that was.
+/// Whether *any* order explains what was read is decided for serializability and snapshot isolation, plain, per session
+/// and in real time, for causal and atomic reads, and for read committed; where that would take too much work, the verdict
+/// is unknown. What more the store promises, say so: the more is known, the more is found, and the shorter the reasons.
 ///
 /// ```
 /// use sim_check::read;
@@ -138,7 +146,7 @@ impl Checker<Vec<Mop>, Vec<Mop>> for ListAppend {
 ///     rw_register().judge(&all).to_string(),
 ///     "not strict-serializable: G-single-item: T1 < T2, because T2 wrote 1 to x after T1's read of nothing; \
 ///      T2 < T1, because T1 read 1 from y, which T2 wrote: a contradiction \
-///      (T1 is client-2 at event 1, T2 is client-1 at event 0); not even consistent-view or repeatable-read",
+///      (T1 is client-2 at event 1, T2 is client-1 at event 0); not even read-atomic or consistent-view or repeatable-read",
 /// );
 /// # Ok::<(), read::ReadError>(())
 /// ```

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
 use super::anomaly::{Anomaly, Findings, Kind};
 use super::columns::{Status, Transactions};
+use super::contested::Register;
 use super::cycles::{Cycle, cycles};
 use super::graph::{Builder, Edge};
 use super::lattice::{Consistency, weakest};
-use super::orders;
+use super::{orders, undecided};
 use crate::linearizable::nothing_seen;
 use crate::verdict::{Evidence, Tie, Verdict, Witness};
 
@@ -20,6 +24,8 @@ pub struct Analysis {
     pub counts: BTreeMap<Kind, u64>,
     /// Why something may have been missed, if so.
     pub doubt: Option<String>,
+    /// Anomalies that there may be: to look at all orders that the values may have had would have taken too long.
+    pub undecided: Vec<Kind>,
     committed: usize,
     transactions: usize,
     witnesses: BTreeMap<u32, Witness>,
@@ -30,16 +36,19 @@ impl Analysis {
     pub(super) fn new(
         all: &Transactions,
         mut graph: Builder,
+        registers: &[Register],
         mut findings: Findings,
         mut doubt: Option<String>,
         reason: impl Fn(&Edge) -> String,
     ) -> Self {
         orders::processes(all, &mut graph);
         orders::realtime(all, &mut graph);
-        let (found, gave_up) = cycles(&graph.build());
+        let graph = graph.build();
+        let (found, gave_up) = cycles(&graph);
         for cycle in &found {
-            findings.add_cycle(cycle.kind, || tell(all, cycle, &reason));
+            findings.add_cycle(cycle.kind, || tell(all, &[(None, &cycle.edges)], &reason));
         }
+        let undecided = undecided::decide(all, &graph, registers, &mut findings, &reason);
         if gave_up {
             doubt.get_or_insert_with(|| "the search for cycles with a single rw edge was cut short".to_string());
         }
@@ -48,7 +57,7 @@ impl Analysis {
         let named = anomalies.iter().flat_map(|anomaly| anomaly.transactions.iter());
         let witnesses = named.map(|id| (*id, witness(all, *id))).collect();
         let committed = all.iter().filter(|(_, txn)| txn.status == Status::Ok).count();
-        Self { anomalies, counts: findings.counts, doubt, committed, transactions: all.len(), witnesses }
+        Self { anomalies, counts: findings.counts, doubt, undecided, committed, transactions: all.len(), witnesses }
     }
 
     /// The models whose promise the history breaks.
@@ -70,7 +79,13 @@ impl Analysis {
         match &self.doubt {
             _ if self.committed == 0 => Verdict::Vacuous(nothing_seen(self.transactions)),
             Some(doubt) => Verdict::Unknown(doubt.clone()),
-            None => Verdict::Valid,
+            None => match self.undecided.iter().find(|kind| kind.forbidden_by(model)) {
+                Some(kind) => Verdict::Unknown(format!(
+                    "whether some order of the values does without {kind} was not decided within the budget of work: tell \
+                     more of the order, or write less to a key"
+                )),
+                None => Verdict::Valid,
+            },
         }
     }
 
@@ -96,20 +111,36 @@ fn witness(all: &Transactions, id: u32) -> Witness {
     Witness { process: txn.process, what: all.describe(id), invoked: txn.invoked, acknowledged }
 }
 
-/// The story of a cycle: why each transaction comes before the next, and the last before the first.
-fn tell(all: &Transactions, cycle: &Cycle, reason: &impl Fn(&Edge) -> String) -> (String, Vec<u32>, Vec<Tie>) {
-    let ids: Vec<u32> = cycle.edges.iter().map(|edge| edge.from).collect();
-    let place = |id: u32| ids.iter().position(|other| *other == id).unwrap_or(0);
+/// The story of some cycles: why each transaction comes before the next, and the last before the first. Where there are
+/// several, each is what follows if some edge is there.
+pub(super) fn tell(
+    all: &Transactions,
+    cycles: &[(Option<Edge>, &[Edge])],
+    reason: &impl Fn(&Edge) -> String,
+) -> (String, Vec<u32>, Vec<Tie>) {
+    let edges = cycles.iter().flat_map(|(supposed, cycle)| cycle.iter().chain(supposed));
+    let ids: IndexSet<u32, FxBuildHasher> = edges.flat_map(|edge| [edge.from, edge.to]).collect();
+    let place = |id: u32| ids.get_index_of(&id).unwrap_or(0);
+    let because = |edge: &Edge| {
+        let (from, to) = (name(place(edge.from)), name(place(edge.to)));
+        reason(edge).replace("{from}", &from).replace("{to}", &to)
+    };
     let tie = |edge: &Edge| {
         let (from, to) = (place(edge.from), place(edge.to));
-        let reason = reason(edge).replace("{from}", &name(from)).replace("{to}", &name(to));
-        Tie { from, to, kind: edge.why.name().to_string(), reason }
+        Tie { from, to, kind: edge.why.name().to_string(), reason: because(edge) }
     };
-    let ties: Vec<Tie> = cycle.edges.iter().map(tie).collect();
-    let steps = ties.iter().map(|tie| format!("{} < {}, because {}", name(tie.from), name(tie.to), tie.reason));
-    let story = steps.collect::<Vec<_>>().join("; ");
+    let told = |(supposed, cycle): &(Option<Edge>, &[Edge])| {
+        let steps = cycle.iter().map(tie);
+        let steps = steps.map(|tie| format!("{} < {}, because {}", name(tie.from), name(tie.to), tie.reason));
+        let supposed = supposed.map_or_else(String::new, |edge| format!("if {}: ", because(&edge)));
+        format!("{supposed}{}", steps.collect::<Vec<_>>().join("; "))
+    };
+    let stories: Vec<String> = cycles.iter().map(told).collect();
+    let drawn: IndexSet<Edge, FxBuildHasher> = cycles.iter().flat_map(|(_, cycle)| cycle.iter().copied()).collect();
+    let ties = drawn.iter().map(tie).collect();
     let who = ids.iter().map(|id| format!("{} is {}", name(place(*id)), who(all, *id))).collect::<Vec<_>>();
-    (format!("{story}: a contradiction ({})", who.join(", ")), ids, ties)
+    let either = if cycles.len() > 1 { " either way" } else { "" };
+    (format!("{}: a contradiction{either} ({})", stories.join("; "), who.join(", ")), ids.into_iter().collect(), ties)
 }
 
 /// What a transaction of a cycle is called.
@@ -151,7 +182,7 @@ pub(crate) fn explain_cycles(
         _ => reason(edge),
     };
     let told = |cycle: &Cycle| {
-        let (story, transactions, _) = tell(all, cycle, &reason);
+        let (story, transactions, _) = tell(all, &[(None, &cycle.edges)], &reason);
         (cycle.kind, story, transactions)
     };
     cycles(&graph.build()).0.iter().map(told).collect()

@@ -56,6 +56,10 @@ pub enum Kind {
     LostUpdate,
     /// Transactions that would each have to come before the other.
     Cycle(Base, Order),
+    /// A transaction saw a part of another, and for the rest what was there before.
+    FracturedRead,
+    /// A transaction saw another, and not what that one had seen.
+    CausalityViolation,
 }
 
 impl Kind {
@@ -72,6 +76,8 @@ impl Kind {
             Kind::FutureRead,
             Kind::Internal,
             Kind::LostUpdate,
+            Kind::FracturedRead,
+            Kind::CausalityViolation,
         ];
         let orders = [Order::Data, Order::Process, Order::Realtime];
         let cycles = orders.into_iter().flat_map(|order| Base::ALL.map(|base| Kind::Cycle(base, order)));
@@ -97,6 +103,8 @@ impl fmt::Display for Kind {
             Kind::FutureRead => ("future-read", Order::Data),
             Kind::Internal => ("internal", Order::Data),
             Kind::LostUpdate => ("lost-update", Order::Data),
+            Kind::FracturedRead => ("fractured-read", Order::Data),
+            Kind::CausalityViolation => ("causality-violation", Order::Data),
             Kind::Cycle(Base::G0, order) => ("G0", *order),
             Kind::Cycle(Base::G1c, order) => ("G1c", *order),
             Kind::Cycle(Base::GSingle, order) => ("G-single-item", *order),

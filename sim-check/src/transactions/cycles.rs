@@ -55,7 +55,7 @@ pub(crate) fn cycles(graph: &Graph) -> (Vec<Cycle>, bool) {
 }
 
 /// The edges that a cycle may have.
-fn mask(base: Base, order: Order) -> u8 {
+pub(super) fn mask(base: Base, order: Order) -> u8 {
     let data = match base {
         Base::G0 => Why::Ww.bit(),
         Base::G1c => Why::Ww.bit() | Why::Wr.bit(),
@@ -69,7 +69,7 @@ fn mask(base: Base, order: Order) -> u8 {
 }
 
 /// What a cycle is, by its edges.
-fn kind(edges: &[Edge]) -> Kind {
+pub(super) fn kind(edges: &[Edge]) -> Kind {
     let has = |why| edges.iter().any(|edge| edge.why == why);
     let rw = |n: usize| edges[n % edges.len()].why == Why::Rw;
     let base = match (0..edges.len()).filter(|n| rw(*n)).count() {

@@ -4,7 +4,7 @@
 //! that come after, so that n times m edges become n plus m. A path through relays is one edge.
 
 /// Why one transaction has to come before another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(crate) enum Why {
     /// It wrote a version, the other a later one.
@@ -36,7 +36,7 @@ impl Why {
 }
 
 /// An edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Edge {
     pub(crate) from: u32,
     pub(crate) to: u32,

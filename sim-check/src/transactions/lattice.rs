@@ -136,7 +136,8 @@ impl Kind {
             Kind::DuplicateElements | Kind::CyclicVersions => &[C::ReadUncommitted],
             Kind::GarbageRead | Kind::G1a | Kind::G1b => &[C::ReadCommitted],
             Kind::DirtyUpdate | Kind::IncompatibleOrder | Kind::FutureRead => &[C::ReadCommitted],
-            Kind::Internal => &[C::ReadAtomic],
+            Kind::Internal | Kind::FracturedRead => &[C::ReadAtomic],
+            Kind::CausalityViolation => &[C::Causal],
             Kind::LostUpdate => &[C::CursorStability, C::UpdateAtomic],
             Kind::Cycle(base, Order::Data) => match base {
                 Base::G0 => &[C::ReadUncommitted],

@@ -22,7 +22,7 @@ pub(super) fn analyse(all: &Transactions) -> Analysis {
     lost_updates(all, &versions, &mut findings);
     let doubt = versions.ambiguous.clone().or_else(|| all.uses(Act::Write, ":w, which belongs to rw-register"));
     let story = Story { all, versions: &versions };
-    Analysis::new(all, graph, findings, doubt, |edge| story.reason(edge))
+    Analysis::new(all, graph, &[], findings, doubt, |edge| story.reason(edge))
 }
 
 /// The first read of each key by each committed transaction, if the transaction had not appended to it.

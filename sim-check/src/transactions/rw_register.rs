@@ -1,12 +1,16 @@
 //! Transactions that write unique values to registers and read them.
 //!
 //! A register does not tell its history: that a value was read says who wrote it, but not what it
-//! overwrote. Version orders come from assumptions: nothing is before what was there at first, and more
-//! only if the caller [says so](super::RwRegister).
+//! overwrote. Nothing is before what was there at first, and more is known if the caller
+//! [says so](super::RwRegister). Of orders that are not known, it is [searched](super::contested) whether there are any that
+//! explain what was read.
+
+use std::collections::BTreeMap;
 
 use super::analysis::{Analysis, order_reason, who};
 use super::anomaly::{Findings, Kind};
 use super::columns::{Act, Atom, Micro, Status, Transactions};
+use super::contested::{Register, Writer};
 use super::graph::{Builder, Edge, Why};
 use super::list_append::external_reads;
 use super::register_orders::{Touch, Version, sources};
@@ -22,13 +26,14 @@ pub(super) fn analyse(all: &Transactions, options: &RwRegister) -> Analysis {
         reads(all, &writers, id, options.garbage, &mut findings);
     }
     let touches = touches(all);
+    let registers: Vec<Register> = (0..).zip(&touches).map(|(key, of)| register(all, &writers, key, of)).collect();
     lost_updates(all, &touches, &mut findings);
     let mut graph = Builder::new(all.len() as u32);
     for (key, touches) in (0..).zip(&touches) {
         dependencies(all, &writers, key, touches, options, &mut graph, &mut findings);
     }
     let doubt = writers.ambiguous.clone().or_else(|| all.uses(Act::Append, ":append, which belongs to list-append"));
-    Analysis::new(all, graph, findings, doubt, |edge| reason(all, edge))
+    Analysis::new(all, graph, &registers, findings, doubt, |edge| reason(all, edge))
 }
 
 /// What a read found: a value, or that nothing was written yet.
@@ -111,6 +116,36 @@ fn touches(all: &Transactions) -> Vec<Vec<Touch>> {
     touches
 }
 
+/// Who wrote a key and took effect, and who read what of it.
+fn register(all: &Transactions, writers: &Writers, key: u32, touches: &[Touch]) -> Register {
+    let mut readers: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut unwritten = Vec::new();
+    for touch in touches {
+        match touch.read {
+            Some(None) => unwritten.push(touch.txn),
+            Some(read) => {
+                if let Some(writer) = live(all, writers, key, read).filter(|writer| *writer != touch.txn) {
+                    readers.entry(writer).or_default().push(touch.txn);
+                }
+            }
+            None => {}
+        }
+    }
+    let took_effect = |touch: &&Touch| {
+        let seen = readers.contains_key(&touch.txn) || all.txn(touch.txn).status == Status::Ok;
+        touch.wrote.is_some() && seen
+    };
+    let writer =
+        |touch: &Touch| Writer { txn: touch.txn, readers: readers.get(&touch.txn).cloned().unwrap_or_default() };
+    Register { key, writers: touches.iter().filter(took_effect).map(writer).collect(), unwritten }
+}
+
+/// Who wrote a version, unless that was undone or nobody did.
+fn live(all: &Transactions, writers: &Writers, key: u32, version: Version) -> Option<u32> {
+    let writer = version.and_then(|atom| writers.of(key, atom));
+    writer.filter(|writer| all.txn(*writer).status != Status::Fail)
+}
+
 fn lost_updates(all: &Transactions, touches: &[Vec<Touch>], findings: &mut Findings) {
     for (key, touches) in (0..).zip(touches) {
         let committed = touches.iter().filter(|touch| touch.wrote.is_some());
@@ -137,10 +172,7 @@ fn dependencies(
     graph: &mut Builder,
     findings: &mut Findings,
 ) {
-    let live = |version: Version| {
-        let writer = version.and_then(|atom| writers.of(key, atom));
-        writer.filter(|writer| all.txn(*writer).status != Status::Fail)
-    };
+    let live = |version| live(all, writers, key, version);
     let orders = sources(all, key, touches, options, findings);
     let mut readers: Vec<Vec<u32>> = vec![Vec::new(); orders.versions.len()];
     for touch in touches {
