@@ -1,7 +1,9 @@
 //! Event by event: all possible pasts before an event become all possible pasts after it.
 //!
-//! Operations take effect just in time: not before a return forces one of them to. Memory and time per
-//! event depend on how many operations overlap, never on how long the history is.
+//! Operations take effect just in time: not before a return forces one of them to. Where nothing is open, a past is no more
+//! than the state that it led to: every such quiescent moment cuts the history, and what goes on is the set of states that
+//! are possible there. States that no past is in are forgotten, at cuts and in between. So memory and time per event
+//! depend on how many operations overlap, never on how long the history is.
 
 use super::config::{Antichain, Config};
 use super::mask::Mask;
@@ -115,6 +117,9 @@ impl<'p, M: Model, K: Mask> Breadth<'p, M, K> {
         self.met.clear();
         self.before.clear();
         self.after.drain_into(&mut self.before);
+        if self.rules.space.is_crowded() {
+            self.rules.space.forget(self.before.iter_mut().map(|config| &mut config.state));
+        }
         self.advance();
         None
     }
@@ -155,5 +160,70 @@ impl<M: Model, K: Mask> Search<M> for Breadth<'_, M, K> {
 
     fn steps(&self) -> u64 {
         self.rules.space.steps + self.met.compared + self.after.compared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::depth::Depth;
+    use super::super::part;
+    use super::*;
+    use crate::history::{History, Operation};
+    use crate::model::{Kv, KvOp, KvRet, Register, RegisterOp, RegisterRet};
+
+    const OPERATIONS: u64 = 120_000;
+
+    /// Two clients that write and read, one after another in pairs that overlap.
+    fn long_history() -> Vec<Operation<RegisterOp<u64>, RegisterRet<u64>>> {
+        let history = History::new();
+        for n in 0..OPERATIONS / 2 {
+            let write = history.invoke_at(1, RegisterOp::Write(n), n);
+            let read = history.invoke_at(2, RegisterOp::Read, n);
+            write.ok_at(RegisterRet::Written, n);
+            read.ok_at(RegisterRet::Value(n), n);
+        }
+        history.operations()
+    }
+
+    /// Runs a search bit by bit, and returns the most of something that it had in between.
+    fn most<M: Model, S: Search<M>>(mut search: S, measure: impl Fn(&S) -> usize) -> usize {
+        let mut most = 0;
+        loop {
+            most = most.max(measure(&search));
+            match search.run(search.steps() + 1000) {
+                None => {}
+                Some(Finding::Linearizable) => return most,
+                Some(_) => panic!("the history is linearizable"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_history_does_not_grow_with_its_length() {
+        let (model, operations) = (Register::<u64>::default(), long_history());
+        let parts = part::parts(&model, &operations);
+        let breadth = Breadth::<_, u64>::new(&model, &parts[0]);
+        let held = |search: &Breadth<'_, _, u64>| {
+            search.rules.space.states() + search.before.len() + search.met.len() + search.after.len()
+        };
+        assert!(most(breadth, held) < 5000);
+        let depth = Depth::<_, u64>::new(&model, &parts[0]);
+        assert!(most(depth, |search| search.held()) < 5000);
+    }
+
+    #[test]
+    fn states_that_grow_are_not_kept_when_the_past_is_cut_off() {
+        let history = History::new();
+        for n in 0..5000 {
+            let first = history.invoke_at(1, KvOp::Append("x".into(), "a".into()), n);
+            history.invoke_at(2, KvOp::Append("x".into(), "b".into()), n).ok_at(KvRet::Written, n);
+            first.ok_at(KvRet::Written, n);
+            let found = "ab".repeat(n as usize + 1);
+            history.invoke_at(1, KvOp::Get("x".into()), n).ok_at(KvRet::Value(found), n);
+        }
+        let (model, operations) = (Kv::default(), history.operations());
+        let parts = part::parts(&model, &operations);
+        let breadth = Breadth::<_, u64>::new(&model, &parts[0]);
+        assert!(most(breadth, |search| search.rules.space.states()) < 2000);
     }
 }

@@ -30,6 +30,12 @@ impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
         Self { rules, visited: Antichain::new(), stack, furthest: 0, arrivals: vec![] }
     }
 
+    /// How much it remembers.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.rules.space.states() + self.visited.len() + self.stack.len() + self.arrivals.len()
+    }
+
     /// Moves on while there is no choice; whether a return that needs one is reached.
     fn travel(&mut self, config: &mut Config<K>) -> bool {
         while let Some(event) = self.rules.part.events.get(config.at as usize) {
@@ -76,6 +82,10 @@ impl<M: Model, K: Mask> Search<M> for Depth<'_, M, K> {
             // Where there is no other past to go on from, nobody comes back to what is behind.
             if self.stack.is_empty() && self.visited.len() > REMEMBERED {
                 self.visited.clear();
+                if self.rules.space.is_crowded() {
+                    let kept = self.arrivals.iter_mut().chain([&mut config]);
+                    self.rules.space.forget(kept.map(|config| &mut config.state));
+                }
             }
             if self.visited.insert(config.clone()).is_none() {
                 continue;

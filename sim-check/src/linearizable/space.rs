@@ -7,6 +7,8 @@ use super::part::Part;
 use crate::model::Model;
 
 const ILLEGAL: u32 = u32::MAX;
+/// The least number of states to remember.
+const ROOM: usize = 1 << 10;
 const EMPTY: Memo = Memo { state: u32::MAX, class: 0, next: 0 };
 
 /// Numbers states and remembers steps. Steps that share a place in memory displace each other.
@@ -14,6 +16,8 @@ pub(super) struct Space<'p, M: Model> {
     model: &'p M,
     part: &'p Part<'p, M>,
     states: IndexSet<M::State, FxBuildHasher>,
+    /// How many of them may be there before those of the past are forgotten.
+    room: usize,
     /// The state that stands for all that no operation depends on.
     unseen: Option<u32>,
     memo: Vec<Memo>,
@@ -32,7 +36,7 @@ impl<'p, M: Model> Space<'p, M> {
     pub(super) fn new(model: &'p M, part: &'p Part<'p, M>) -> Self {
         let memory = (part.items.len() * 4).next_power_of_two().clamp(1 << 6, 1 << 16);
         let states = IndexSet::default();
-        Space { model, part, states, unseen: None, memo: vec![EMPTY; memory], steps: 0 }
+        Space { model, part, states, room: ROOM, unseen: None, memo: vec![EMPTY; memory], steps: 0 }
     }
 
     /// The number of the state before the first operation.
@@ -53,6 +57,30 @@ impl<'p, M: Model> Space<'p, M> {
             next
         };
         (next != ILLEGAL).then_some(next)
+    }
+
+    /// How many states are remembered.
+    #[cfg(test)]
+    pub(super) fn states(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether so many states were met that it pays to [forget](Self::forget) those that nobody can come back to.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.states.len() > self.room
+    }
+
+    /// Forgets all states but those with these numbers, and numbers them anew.
+    pub(super) fn forget<'n>(&mut self, kept: impl Iterator<Item = &'n mut u32>) {
+        let all = std::mem::take(&mut self.states);
+        let unseen = self.unseen.take();
+        for number in kept {
+            let new = self.states.insert_full(all[*number as usize].clone()).0 as u32;
+            self.unseen = self.unseen.or((unseen == Some(*number)).then_some(new));
+            *number = new;
+        }
+        self.memo.fill(EMPTY);
+        self.room = ROOM.max(2 * self.states.len());
     }
 
     /// Whether a number stands for all states that no operation depends on.
