@@ -41,6 +41,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(test)]
+mod dice;
 pub mod folds;
 pub mod history;
 pub mod judge;

@@ -213,6 +213,37 @@ fn a_picture_opens_in_a_browser_and_shows_what_is_wrong() {
     }
 }
 
+/// What a user would find out about the first band of a page: under the pointer, and with a click.
+const LOOK: &str = r#"<script>
+const band = document.querySelector(".band"), at = band.getBoundingClientRect();
+const hovered = document.elementFromPoint(at.left + at.width / 2, at.top + 5)?.closest(".band");
+band.click();
+const lanes = document.querySelector(".lanes").getBoundingClientRect();
+document.body.dataset.look = [hovered?.title, band.innerText, detail.innerText, at.width > 30, at.height === lanes.height,
+  getComputedStyle(band).backgroundColor, document.title, document.images.length].join(" | ");
+</script>"#;
+
+#[test]
+fn a_fault_is_a_band_with_a_label_that_tells_of_it_under_the_pointer_and_at_a_click() {
+    let scratch = Scratch::new("bands");
+    let text = r#"{:process 0 :type :invoke :f :write :value 1}
+        {:process :nemesis :type :info :f :start-partition :value "<img src=x onerror=document.title='x'>"}
+        {:process 0 :type :ok :f :write :value 1}
+        {:process 1 :type :invoke :f :read} {:process 1 :type :ok :f :read :value 2}
+        {:process :nemesis :type :info :f :stop-partition}"#;
+    let out = scratch.file("page.html", "");
+    let output = sim(&["check", "register", "--html", &out, &scratch.file("<i>history", text)]);
+    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    let page = fs::read_to_string(&out).expect("the page is there");
+    assert!(!page.contains("<img") && !page.contains("<i>"), "what programs say is text: {page}");
+    let Some(browser) = browser() else { return };
+    let looked = scratch.file("looked.html", page.replace("</body>", &format!("{LOOK}</body>")));
+    let seen = dump(browser, &scratch, &looked);
+    let label = "start-partition \"&lt;img src=x onerror=document.title='x'&gt;\"".replace('"', "&quot;");
+    let known = format!("{label} | {label} | {label} | true | true | rgba(120, 60, 160, 0.13) | Verdicts | 0");
+    assert!(seen.contains(&format!("data-look=\"{known}\"")), "{seen}");
+}
+
 /// The page as the browser has it after its scripts ran.
 fn dump(browser: &str, scratch: &Scratch, page: &str) -> String {
     let profile = format!("--user-data-dir={}/profile", scratch.name());

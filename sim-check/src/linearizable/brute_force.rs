@@ -6,6 +6,7 @@ use super::race::strategies;
 use super::search::Finding;
 use super::unique::Unique;
 use super::{linearizable, tiny};
+use crate::dice::Dice;
 use crate::history::{History, Operation, Outcome};
 use crate::model::{
     CasOp, CasRegister, FifoQueue, Kv, KvOp, KvRet, Micro, Model, MultiRegister, Mutex, MutexOp, QueueOp, QueueRet,
@@ -95,16 +96,6 @@ fn agree<M: Model>(model: M, operations: &[Operation<M::Op, M::Ret>], thorough: 
         }
     }
     (expected, decided)
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 31)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        (mixed ^ (mixed >> 32)) % sides
-    }
 }
 
 /// Overlapping operations of a few clients, some failed, some open.

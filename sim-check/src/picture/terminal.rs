@@ -111,3 +111,39 @@ fn printable(text: &str) -> String {
     let text: String = text.chars().take(FITS).chain(cut.then_some('…')).collect();
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bands;
+    use super::*;
+    use crate::read::events_and_faults;
+
+    const STALE: &str = "{:process :nemesis :type :info :f :start-clock} {:process :nemesis :type :info :f :stop-clock}
+        {:process 0 :type :invoke :f :write :value 1}
+        {:process :nemesis :type :info :f :start-partition :value \"n1\\nn2\"}
+        {:process 0 :type :ok :f :write :value 1} {:process :nemesis :type :info :f :kill}
+        {:process 1 :type :invoke :f :read} {:process :nemesis :type :info :f :stop-partition}
+        {:process 1 :type :ok :f :read :value 0} {:process :nemesis :type :info :f :start-pause}";
+
+    #[test]
+    fn faults_stand_below_the_operations_that_were_there_at_the_same_time() {
+        let verdict = crate::judge("register", STALE).expect("a history");
+        let (_, faults) = events_and_faults(STALE).expect("a history");
+        assert_eq!(
+            timeline(&verdict, &bands::of(&faults)),
+            "\
+client-0 ├───┤            write 1
+client-1           ├───┤  read 0  << cannot be explained: the state would have had to be 0
+fault         ▒▒▒▒▒▒▒▒▒▒  start-partition \"n1\\nn2\"
+fault              ▒      kill
+(2 faults at other times are not shown)
+"
+        );
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_nothing_is_wrong() {
+        let (_, faults) = events_and_faults(STALE).expect("a history");
+        assert_eq!(timeline(&Verdict::Valid, &bands::of(&faults)), "");
+    }
+}

@@ -159,9 +159,9 @@ impl Arranged {
 
 #[cfg(test)]
 mod tests {
-    use super::super::brute_force::Dice;
     use super::super::graph::Why;
     use super::*;
+    use crate::dice::Dice;
 
     fn arc(from: u32, to: u32) -> Arc {
         Arc { from, to, edge: Edge { from, to, why: Why::Ww, key: 0 }, choice: KNOWN }

@@ -1,23 +1,13 @@
 //! The analysis against a judge that tries every order, on many small histories.
 
 use super::{Consistency, Mop, Transactions, list_append};
+use crate::dice::Dice;
 use crate::history::{History, Operation};
 use crate::read::Value;
 
 type Txn = Operation<Vec<Mop>, Vec<Mop>>;
 
 const HISTORIES: u64 = 100_000;
-
-/// A sequence of numbers that look random.
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 31)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        (mixed ^ (mixed >> 32)) % sides
-    }
-}
 
 type Lists = [Vec<Value>; 2];
 

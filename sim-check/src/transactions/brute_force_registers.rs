@@ -1,8 +1,8 @@
 //! Registers against a judge that tries every order of the transactions: all that is wrong is found, whether the store
 //! tells its order or not.
 
-use super::brute_force::Dice;
 use super::{Consistency, Mop, Transactions, rw_register};
+use crate::dice::Dice;
 use crate::history::{Call, History, Operation};
 use crate::read::Value;
 

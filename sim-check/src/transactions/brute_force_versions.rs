@@ -1,9 +1,9 @@
 //! Registers against a judge that tries every order of the values of every key, and looks for cycles by multiplying the
 //! matrix of what comes before what; and against one that tries every order in which transactions may have become visible.
 
-use super::brute_force::Dice;
 use super::brute_force_registers::{HISTORIES, Txn, random};
 use super::{Consistency, Mop, Transactions, rw_register};
+use crate::dice::Dice;
 use crate::read::Value;
 
 /// A set of nodes for each node: which can be reached from it.
