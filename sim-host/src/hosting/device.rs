@@ -49,6 +49,12 @@ pub(crate) struct State {
     pub(crate) threads: u32,
     pub(crate) directory: std::path::PathBuf,
     pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
+    /// Signals that came and wait to be taken.
+    pub(crate) pending: u64,
+    /// Who waits for which signals; for none, who waits for a handler to have run.
+    pub(crate) awaited: Vec<(u64, Waker)>,
+    /// Handlers that have run.
+    pub(crate) handled: u64,
     /// Its destructors may run when it is killed: see [`super::asynchronous`].
     pub(crate) falls_apart: bool,
 }
@@ -94,8 +100,18 @@ impl Hosts {
     pub(crate) fn begin(&self, process: Process, falls_apart: bool) {
         let settings = self.settings.borrow();
         let directory = settings.get(&process.node).and_then(|s| s.directory.clone()).unwrap_or_else(|| "/".into());
-        let state =
-            State { process, main: None, ended: None, threads: 0, directory, handlers: BTreeMap::new(), falls_apart };
+        let state = State {
+            process,
+            main: None,
+            ended: None,
+            threads: 0,
+            directory,
+            handlers: BTreeMap::new(),
+            pending: 0,
+            awaited: Vec::new(),
+            handled: 0,
+            falls_apart,
+        };
         drop(settings);
         let old = self.processes.borrow_mut().insert(process.node, state);
         drop(old);

@@ -35,6 +35,26 @@ fn wait_at(what: &'static str, address: usize, bits: u32, limit: Option<Duration
     Ok(())
 }
 
+/// A time on a clock.
+type Deadline = (clockid_t, Option<Duration>);
+
+/// The clock and time up to which a lock of C is waited for.
+///
+/// # Errors
+/// `EINVAL` for a time that is none, and for a clock that C's locks do not wait by.
+///
+/// # Safety
+/// `time` must be null or valid.
+unsafe fn deadline(clock: clockid_t, time: *const timespec) -> Io<Deadline> {
+    // SAFETY: the caller's promise.
+    let valid = unsafe { time.as_ref() }.is_none_or(|time| (0..1_000_000_000).contains(&time.tv_nsec));
+    if !valid || !matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC) {
+        return Err(libc::EINVAL);
+    }
+    // SAFETY: as above.
+    Ok((clock, unsafe { duration_of(time) }))
+}
+
 /// How long it is until a time on a clock.
 fn until(clock: clockid_t, time: Option<Duration>) -> Option<Duration> {
     let now = if clock == libc::CLOCK_REALTIME { world::wall_ns() } else { world::monotonic_ns() };
@@ -99,13 +119,14 @@ pub(super) unsafe fn futex(word: usize, operation: c_int, value: u32, time: usiz
 }
 
 /// Tries until it has what it wants, and waits at an address between the tries.
-fn acquire(what: &'static str, address: usize, limit: Option<Duration>, attempt: impl Fn() -> c_int) -> c_int {
+fn acquire(what: &'static str, address: usize, deadline: Option<Deadline>, attempt: impl Fn() -> c_int) -> c_int {
     loop {
         match attempt() {
             libc::EBUSY => {}
             result => return result,
         }
         // Whoever lets go wakes one; a lock that was taken meanwhile is waited for again.
+        let limit = deadline.and_then(|(clock, time)| until(clock, time));
         if wait_at(what, address, ALL, limit).is_err() {
             return libc::ETIMEDOUT;
         }
@@ -150,15 +171,41 @@ releases! {
     sem_post(sem_t): c"sem_post";
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, time: *const timespec) -> c_int {
-    if hosted() {
-        // SAFETY: pthread_mutex_timedlock(3) demands a valid time.
-        let limit = until(libc::CLOCK_REALTIME, unsafe { duration_of(time) });
-        let attempt = || forward!(c"pthread_mutex_trylock" as fn(*mut pthread_mutex_t) -> c_int, mutex);
-        return acquire("a mutex of C", mutex as usize, limit, attempt);
-    }
-    forward!(c"pthread_mutex_timedlock" as fn(*mut pthread_mutex_t, *const timespec) -> c_int, mutex, time)
+/// Those that give up at a time: of the wall clock, or of the clock that they are told.
+macro_rules! acquires_until {
+    ($($timed:ident $timed_name:literal, $clocked:ident $clocked_name:literal ($type:ty) by $try:literal, $what:literal;)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $timed(lock: *mut $type, time: *const timespec) -> c_int {
+            if hosted() {
+                // SAFETY: the caller's arguments, handed on unchanged.
+                return unsafe { $clocked(lock, libc::CLOCK_REALTIME, time) };
+            }
+            forward!($timed_name as fn(*mut $type, *const timespec) -> c_int, lock, time)
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $clocked(lock: *mut $type, clock: clockid_t, time: *const timespec) -> c_int {
+            if !hosted() {
+                return forward!($clocked_name as fn(*mut $type, clockid_t, *const timespec) -> c_int, lock, clock, time);
+            }
+            wait::leave_if_dead();
+            let attempt = || forward!($try as fn(*mut $type) -> c_int, lock);
+            // SAFETY: the C library demands a valid time.
+            match unsafe { deadline(clock, time) } {
+                Ok(deadline) => acquire($what, lock as usize, Some(deadline), attempt),
+                Err(error) => error,
+            }
+        }
+    )*};
+}
+
+acquires_until! {
+    pthread_mutex_timedlock c"pthread_mutex_timedlock", pthread_mutex_clocklock c"pthread_mutex_clocklock"
+        (pthread_mutex_t) by c"pthread_mutex_trylock", "a mutex of C";
+    pthread_rwlock_timedrdlock c"pthread_rwlock_timedrdlock", pthread_rwlock_clockrdlock c"pthread_rwlock_clockrdlock"
+        (pthread_rwlock_t) by c"pthread_rwlock_tryrdlock", "a lock of C";
+    pthread_rwlock_timedwrlock c"pthread_rwlock_timedwrlock", pthread_rwlock_clockwrlock c"pthread_rwlock_clockwrlock"
+        (pthread_rwlock_t) by c"pthread_rwlock_trywrlock", "a lock of C";
 }
 
 /// Lets go of the mutex, waits for the condition, takes the mutex again.
@@ -200,6 +247,30 @@ unsafe extern "C" fn pthread_cond_timedwait(
         c"pthread_cond_timedwait" as fn(*mut pthread_cond_t, Mutex, *const timespec) -> c_int,
         condition,
         mutex,
+        time
+    )
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_cond_clockwait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    time: *const timespec,
+) -> c_int {
+    if hosted() {
+        // SAFETY: pthread_cond_clockwait(3) demands a valid time.
+        return match unsafe { deadline(clock, time) } {
+            Ok((clock, time)) => wait_for_condition(condition as usize, mutex, until(clock, time)),
+            Err(error) => error,
+        };
+    }
+    type Mutex = *mut pthread_mutex_t;
+    forward!(
+        c"pthread_cond_clockwait" as fn(*mut pthread_cond_t, Mutex, clockid_t, *const timespec) -> c_int,
+        condition,
+        mutex,
+        clock,
         time
     )
 }
@@ -249,11 +320,23 @@ extern "C" fn sem_wait(semaphore: *mut sem_t) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sem_timedwait(semaphore: *mut sem_t, time: *const timespec) -> c_int {
     if hosted() {
-        // SAFETY: sem_timedwait(3) demands a valid time.
-        let limit = until(libc::CLOCK_REALTIME, unsafe { duration_of(time) });
-        return semaphore_answer(acquire("a semaphore", semaphore as usize, limit, || try_semaphore(semaphore)));
+        // SAFETY: the caller's arguments, handed on unchanged.
+        return unsafe { sem_clockwait(semaphore, libc::CLOCK_REALTIME, time) };
     }
     forward!(c"sem_timedwait" as fn(*mut sem_t, *const timespec) -> c_int, semaphore, time)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, time: *const timespec) -> c_int {
+    if hosted() {
+        wait::leave_if_dead();
+        // SAFETY: sem_timedwait(3) demands a valid time.
+        return semaphore_answer(match unsafe { deadline(clock, time) } {
+            Ok(deadline) => acquire("a semaphore", semaphore as usize, Some(deadline), || try_semaphore(semaphore)),
+            Err(error) => error,
+        });
+    }
+    forward!(c"sem_clockwait" as fn(*mut sem_t, clockid_t, *const timespec) -> c_int, semaphore, clock, time)
 }
 
 /// What a hosted barrier keeps in the memory of the real one: how many it waits for, and how many have come.

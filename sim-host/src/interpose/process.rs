@@ -4,12 +4,12 @@ use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
-use libc::{pid_t, size_t};
+use libc::{pid_t, size_t, timespec};
 
-use super::{ambient, answer, part_mut};
+use super::{ambient, answer, code, duration_of, part_mut};
 use crate::hosting::baton::{hosted, me};
+use crate::hosting::descriptor::Io;
 use crate::hosting::device::hosts;
 use crate::hosting::real::forward;
 use crate::hosting::{environment, file, signals, wait};
@@ -135,7 +135,8 @@ pub(super) extern "C" fn pause() -> c_int {
         let unknown = "it exited, with a code that is not known: std::process::exit tells one of a process, and another node was first";
         end("exit", Err(unknown.to_string()));
     }
-    wait::block_on("pause", |_| Poll::Pending)
+    signals::wait_for_handler("pause");
+    answer(Err::<i32, _>(libc::EINTR)) as c_int
 }
 
 fn exit_with(code: c_int) -> ! {
@@ -176,7 +177,7 @@ pub(super) extern "C" fn abort() -> ! {
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn raise(signal: c_int) -> c_int {
     if hosted() {
-        signals::raise(signal);
+        signals::raise_here(signal);
         return 0;
     }
     forward!(c"raise" as fn(c_int) -> c_int, signal)
@@ -189,7 +190,7 @@ pub(super) extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
             return answer(Err::<i32, _>(libc::ESRCH)) as c_int;
         }
         if signal != 0 {
-            signals::raise(signal);
+            signals::kill(signal);
             wait::leave_if_dead();
         }
         return 0;
@@ -239,21 +240,79 @@ pub(super) unsafe extern "C" fn pthread_sigmask(how: c_int, new: *const u64, old
         return forward!(c"pthread_sigmask" as fn(c_int, *const u64, *mut u64) -> c_int, how, new, old);
     };
     let before = me.signal_mask.get();
+    let mut mask = before;
     if !new.is_null() {
         // SAFETY: pthread_sigmask(3) demands a set that is valid or null; its first word has all signals of Linux.
         let set = unsafe { *new };
-        me.signal_mask.set(match how {
+        mask = match how {
             libc::SIG_BLOCK => before | set,
             libc::SIG_UNBLOCK => before & !set,
             libc::SIG_SETMASK => set,
             _ => return libc::EINVAL,
-        });
+        };
     }
     if !old.is_null() {
         // SAFETY: as above.
         unsafe { *old = before };
     }
+    signals::set_mask(mask);
     0
+}
+
+/// Takes a signal of a set: its number, or `EAGAIN` when the time is over.
+///
+/// # Safety
+/// `set` must be valid, and `time` valid or null.
+unsafe fn take_signal(set: *const u64, time: *const timespec) -> Io<c_int> {
+    wait::leave_if_dead();
+    // SAFETY: the caller's promise.
+    let (set, limit) = unsafe { (*set, duration_of(time)) };
+    signals::wait_for(set, limit).ok_or(libc::EAGAIN)
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sigwait(set: *const u64, signal: *mut c_int) -> c_int {
+    if !hosted() {
+        return forward!(c"sigwait" as fn(*const u64, *mut c_int) -> c_int, set, signal);
+    }
+    // SAFETY: sigwait(3) demands a valid set, and room for a number.
+    code(unsafe { take_signal(set, std::ptr::null()).map(|taken| *signal = taken) })
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sigtimedwait(
+    set: *const u64,
+    info: *mut libc::siginfo_t,
+    time: *const timespec,
+) -> c_int {
+    if !hosted() {
+        type Info = *mut libc::siginfo_t;
+        return forward!(c"sigtimedwait" as fn(*const u64, Info, *const timespec) -> c_int, set, info, time);
+    }
+    // SAFETY: sigtimedwait(2) demands a valid set, and pointers that are valid or null; an all-zero siginfo says nothing.
+    answer(unsafe {
+        take_signal(set, time).inspect(|taken| {
+            if !info.is_null() {
+                *info = std::mem::zeroed();
+                (*info).si_signo = *taken;
+            }
+        })
+    }) as c_int
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sigwaitinfo(set: *const u64, info: *mut libc::siginfo_t) -> c_int {
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { sigtimedwait(set, info, std::ptr::null()) }
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sigsuspend(mask: *const u64) -> c_int {
+    let Some(me) = me() else { return forward!(c"sigsuspend" as fn(*const u64) -> c_int, mask) };
+    wait::leave_if_dead();
+    // SAFETY: sigsuspend(2) demands a valid set.
+    signals::suspend(unsafe { *mask }, me.signal_mask.get());
+    answer(Err::<i32, _>(libc::EINTR)) as c_int
 }
 
 #[unsafe(no_mangle)]

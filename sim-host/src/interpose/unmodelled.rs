@@ -24,6 +24,8 @@ macro_rules! unmodelled {
 
 const ERROR: isize = -1;
 const NULL: isize = 0;
+/// `thrd_error` of C11's threads.
+const THREAD_ERROR: isize = 2;
 
 unmodelled! {
     timerfd_create c"timerfd_create" -> ERROR;
@@ -44,6 +46,14 @@ unmodelled! {
     getloadavg c"getloadavg" -> ERROR;
     getifaddrs c"getifaddrs" -> ERROR;
     pthread_kill c"pthread_kill" -> libc::ENOSYS as isize;
+    mtx_lock c"mtx_lock" -> THREAD_ERROR;
+    mtx_timedlock c"mtx_timedlock" -> THREAD_ERROR;
+    cnd_wait c"cnd_wait" -> THREAD_ERROR;
+    cnd_timedwait c"cnd_timedwait" -> THREAD_ERROR;
+    thrd_create c"thrd_create" -> THREAD_ERROR;
+    thrd_join c"thrd_join" -> THREAD_ERROR;
+    thrd_sleep c"thrd_sleep" -> ERROR;
+    thrd_yield c"thrd_yield" -> ERROR;
 }
 
 /// sysconf(3): a simulated machine has one processor, and a GiB of memory.
