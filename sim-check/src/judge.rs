@@ -221,6 +221,7 @@ impl Options {
 
     fn rw_register(&self) -> RwRegister {
         let checker = rw_register().model(self.consistency());
+        let checker = self.budget.into_iter().fold(checker, RwRegister::budget);
         self.assumed.iter().fold(checker, |checker, assumption| match assumption {
             Assumption::WritesFollowReads => checker.writes_follow_reads(),
             Assumption::SequentialKeys => checker.sequential_keys(),

@@ -77,6 +77,8 @@ use crate::history::Operation;
 use crate::read::Value;
 use crate::verdict::{Checker, Verdict};
 
+const DEFAULT_BUDGET: u64 = 100_000_000;
+
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -160,6 +162,7 @@ pub fn rw_register() -> RwRegister {
         garbage: false,
         orders: Default::default(),
         commits: None,
+        budget: DEFAULT_BUDGET,
     }
 }
 
@@ -175,6 +178,8 @@ pub struct RwRegister {
     orders: BTreeMap<Value, Vec<Value>>,
     /// The place of each transaction in the order of commits, if the store tells it.
     commits: Option<BTreeMap<u32, usize>>,
+    /// How many edges may be looked at for one level.
+    budget: u64,
 }
 
 impl RwRegister {
@@ -213,6 +218,13 @@ impl RwRegister {
     /// numbered in the order of their invocation. Keys then held their values in that order.
     pub fn commit_order(mut self, transactions: impl IntoIterator<Item = u32>) -> Self {
         self.commits = Some(transactions.into_iter().zip(0..).collect());
+        self
+    }
+
+    /// Gives up with [`Verdict::Unknown`] if of one level it is not decided after about so many steps whether some order
+    /// of the values explains what was read. The default takes some seconds.
+    pub fn budget(mut self, steps: u64) -> Self {
+        self.budget = steps;
         self
     }
 

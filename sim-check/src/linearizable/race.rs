@@ -11,7 +11,7 @@ use crate::model::Model;
 
 const FIRST_GRANT: u64 = 1 << 12;
 /// Most histories are explained by following a single past with few ways back: that is tried first.
-const TRY_PER_EVENT: u64 = 16;
+const TRY_PER_EVENT: u64 = 24;
 /// Long histories without much overlap are not handed from search to search.
 const GRANT_PER_EVENT: u64 = 16;
 

@@ -7,7 +7,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::anomaly::{Anomaly, Findings, Kind};
 use super::columns::{Status, Transactions};
-use super::contested::Register;
+use super::contested::Open;
 use super::cycles::{Cycle, cycles};
 use super::graph::{Builder, Edge};
 use super::lattice::{Consistency, weakest};
@@ -36,7 +36,7 @@ impl Analysis {
     pub(super) fn new(
         all: &Transactions,
         mut graph: Builder,
-        registers: &[Register],
+        open: Open<'_>,
         mut findings: Findings,
         mut doubt: Option<String>,
         reason: impl Fn(&Edge) -> String,
@@ -48,7 +48,7 @@ impl Analysis {
         for cycle in &found {
             findings.add_cycle(cycle.kind, || tell(all, &[(None, &cycle.edges)], &reason));
         }
-        let undecided = undecided::decide(all, &graph, registers, &mut findings, &reason);
+        let undecided = undecided::decide(all, &graph, open, &mut findings, &reason);
         if gave_up {
             doubt.get_or_insert_with(|| "the search for cycles with a single rw edge was cut short".to_string());
         }

@@ -16,8 +16,12 @@ use super::columns::Transactions;
 use super::cycles::{kind, mask};
 use super::graph::{Edge, Graph, Why};
 
-/// How many arcs may be looked at for one level.
-const WORK: u64 = 100_000_000;
+/// Registers whose order is not told, and how much may be done about each level: so many arcs may be looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Open<'a> {
+    pub(super) registers: &'a [Register],
+    pub(super) work: u64,
+}
 
 /// A key, who wrote it and who read what.
 #[derive(Clone, Debug)]
@@ -58,9 +62,11 @@ pub(super) enum Answer {
 
 /// Whether some order of the values has no cycle of a base, or a worse one, in data and an order beside them:
 /// [`Base::GNonadjacent`] and [`Base::G2`] can be asked for.
-pub(super) fn possible(all: &Transactions, graph: &Graph, keys: &[Register], base: Base, order: Order) -> Answer {
-    let Some(mut search) = Search::new(all, graph, keys, base, order) else { return Answer::Impossible(Vec::new()) };
-    search.run()
+pub(super) fn possible(all: &Transactions, graph: &Graph, open: Open<'_>, (base, order): (Base, Order)) -> Answer {
+    match Search::new(all, graph, open.registers, base, order) {
+        Some(mut search) => search.run(open.work),
+        None => Answer::Impossible(Vec::new()),
+    }
 }
 
 /// The kind of cycle that every order of the values has at least.
@@ -128,11 +134,11 @@ impl<'a> Search<'a> {
         Some(Self { graph, keys, touched, adjacent, arranged, choices: Vec::new(), refuted: Vec::new() })
     }
 
-    fn run(&mut self) -> Answer {
+    fn run(&mut self, work: u64) -> Answer {
         let mut dirty: BTreeSet<u32> = (0..self.keys.len() as u32).collect();
         while let Some(key) = dirty.pop_first() {
             while let Some((before, after)) = self.conflict(key as usize) {
-                if self.arranged.work > WORK {
+                if self.arranged.work > work {
                     return Answer::Unknown;
                 }
                 if let Err(basis) = self.decide(key as usize, before, after) {

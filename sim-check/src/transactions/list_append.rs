@@ -7,6 +7,7 @@
 use super::analysis::{Analysis, order_reason, who};
 use super::anomaly::{Findings, Kind};
 use super::columns::{Act, Atom, Micro, Status, Transactions};
+use super::contested::Open;
 use super::graph::{Builder, Edge, Why};
 use super::versions::{UNREAD, Versions};
 use super::within;
@@ -22,7 +23,7 @@ pub(super) fn analyse(all: &Transactions) -> Analysis {
     lost_updates(all, &versions, &mut findings);
     let doubt = versions.ambiguous.clone().or_else(|| all.uses(Act::Write, ":w, which belongs to rw-register"));
     let story = Story { all, versions: &versions };
-    Analysis::new(all, graph, &[], findings, doubt, |edge| story.reason(edge))
+    Analysis::new(all, graph, Open::default(), findings, doubt, |edge| story.reason(edge))
 }
 
 /// The first read of each key by each committed transaction, if the transaction had not appended to it.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::analysis::{Analysis, order_reason, who};
 use super::anomaly::{Findings, Kind};
 use super::columns::{Act, Atom, Micro, Status, Transactions};
-use super::contested::{Register, Writer};
+use super::contested::{Open, Register, Writer};
 use super::graph::{Builder, Edge, Why};
 use super::list_append::external_reads;
 use super::register_orders::{Touch, Version, sources};
@@ -33,7 +33,8 @@ pub(super) fn analyse(all: &Transactions, options: &RwRegister) -> Analysis {
         dependencies(all, &writers, key, touches, options, &mut graph, &mut findings);
     }
     let doubt = writers.ambiguous.clone().or_else(|| all.uses(Act::Append, ":append, which belongs to list-append"));
-    Analysis::new(all, graph, &registers, findings, doubt, |edge| reason(all, edge))
+    let open = Open { registers: &registers, work: options.budget };
+    Analysis::new(all, graph, open, findings, doubt, |edge| reason(all, edge))
 }
 
 /// What a read found: a value, or that nothing was written yet.

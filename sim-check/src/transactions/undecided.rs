@@ -3,7 +3,7 @@
 use super::analysis::{tell, who};
 use super::anomaly::{Base, Findings, Kind, Order};
 use super::columns::Transactions;
-use super::contested::{Answer, Refuted, Register, mildest, possible};
+use super::contested::{Answer, Open, Refuted, mildest, possible};
 use super::graph::{Edge, Graph, Why};
 use super::visibility::{Unseen, unseen};
 use crate::verdict::Tie;
@@ -25,12 +25,12 @@ const TOLD: usize = 4;
 pub(super) fn decide(
     all: &Transactions,
     graph: &Graph,
-    registers: &[Register],
+    open: Open<'_>,
     findings: &mut Findings,
     reason: &impl Fn(&Edge) -> String,
 ) -> Vec<Kind> {
     let (mut avoided, mut undecided): (Vec<(Base, Order)>, _) = (Vec::new(), Vec::new());
-    if registers.is_empty() {
+    if open.registers.is_empty() {
         return undecided;
     }
     for (base, order) in LEVELS {
@@ -38,7 +38,7 @@ pub(super) fn decide(
         {
             continue;
         }
-        match possible(all, graph, registers, base, order) {
+        match possible(all, graph, open, (base, order)) {
             Answer::Possible => avoided.push((base, order)),
             Answer::Unknown => undecided.push(Kind::Cycle(base, order)),
             Answer::Impossible(refuted) => {
@@ -48,7 +48,7 @@ pub(super) fn decide(
         }
     }
     if avoided.is_empty() {
-        undecided.extend(visibility(all, registers, findings, reason));
+        undecided.extend(visibility(all, open, findings, reason));
     }
     undecided
 }
@@ -72,12 +72,12 @@ fn explain(all: &Transactions, refuted: &[Refuted], reason: &impl Fn(&Edge) -> S
 /// Adds transactions that were seen in part or out of order; what was not decided.
 fn visibility(
     all: &Transactions,
-    registers: &[Register],
+    open: Open<'_>,
     findings: &mut Findings,
     reason: &impl Fn(&Edge) -> String,
 ) -> Option<Kind> {
     for kind in [Kind::FracturedRead, Kind::CausalityViolation] {
-        let Some(Unseen { cycles, shown_by }) = unseen(all.len() as u32, registers, kind) else { return Some(kind) };
+        let Some(Unseen { cycles, shown_by }) = unseen(all.len() as u32, open, kind) else { return Some(kind) };
         let shown = |edge: &Edge| match shown_by.get(&(edge.from, edge.to, edge.key)).filter(|_| edge.why == Why::Ww) {
             Some(reader) => format!("{}, as {} saw both and read that", reason(edge), who(all, *reader)),
             None => reason(edge),

@@ -7,12 +7,9 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use super::anomaly::Kind;
-use super::contested::Register;
+use super::contested::{Open, Register};
 use super::cycles::{Cycle, cycles};
 use super::graph::{Builder, Edge, Why};
-
-/// How many transactions may be looked at for what is to be seen.
-const WORK: u64 = 50_000_000;
 
 /// Cycles that show that a promise about visibility is broken, whatever the order of values.
 pub(super) struct Unseen {
@@ -22,8 +19,8 @@ pub(super) struct Unseen {
 }
 
 /// Nothing if the budget ran out.
-pub(super) fn unseen(txns: u32, registers: &[Register], kind: Kind) -> Option<Unseen> {
-    let sights = Sights::new(txns, registers);
+pub(super) fn unseen(txns: u32, open: Open<'_>, kind: Kind) -> Option<Unseen> {
+    let sights = Sights::new(txns, open.registers);
     let mut graph = Builder::new(txns);
     for (reader, seen) in (0..).zip(&sights.seen) {
         seen.iter().for_each(|(writer, key)| graph.edge(*writer, reader, Why::Wr, *key));
@@ -34,7 +31,7 @@ pub(super) fn unseen(txns: u32, registers: &[Register], kind: Kind) -> Option<Un
             Kind::FracturedRead => sights.seen[reader as usize].iter().map(|(writer, _)| *writer).collect(),
             _ => sights.ancestors(reader, &mut work),
         };
-        if work > WORK {
+        if work > open.work {
             return None;
         }
         for edge in sights.edges(reader, &visible) {
