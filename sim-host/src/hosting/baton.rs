@@ -23,8 +23,9 @@ use sim_core::task::AbortHandle;
 
 use super::asynchronous::Root;
 use super::device::{Hosts, draws_of, existing, hosts};
-use super::real;
+use super::heap::{self, Memory};
 use super::switch::Dock;
+use super::{parking_lot, real};
 use crate::strict::{self, Selector};
 use crate::syscall::raw;
 
@@ -67,6 +68,8 @@ pub(crate) struct Thread {
     stand: Cell<Stand>,
     waker: RefCell<Option<Waker>>,
     pthread: Cell<libc::pthread_t>,
+    /// Where the frames of its program begin; what is above is the C library's.
+    first_frame: Cell<usize>,
     routine: Cell<Option<(StartRoutine, *mut c_void)>>,
     lent: Cell<Option<Lent>>,
     detached: Cell<bool>,
@@ -89,6 +92,7 @@ pub(crate) struct Thread {
     pub(crate) device: Option<DeviceId>,
     /// Its choices.
     draws: RefCell<Draws>,
+    memory: Arc<Memory>,
 }
 
 // SAFETY: only the thread that holds the baton reaches anything but `dock`, and the baton is passed on through that.
@@ -144,6 +148,7 @@ impl Thread {
             stand: Cell::new(Stand::Parked),
             waker: RefCell::default(),
             pthread: Cell::new(0),
+            first_frame: Cell::new(0),
             routine: Cell::new(Some(routine)),
             lent: Cell::new(ambient::lend()),
             detached: Cell::new(false),
@@ -160,6 +165,7 @@ impl Thread {
             device: hosts().id.get(),
             hosts: Rc::downgrade(&hosts()),
             draws: RefCell::new(draws_of(process, number)),
+            memory: hosts().memory_of(process),
         });
         let argument = Arc::into_raw(thread.clone());
         // SAFETY: the attributes are the caller's or null; the argument is the reference that `trampoline` takes over.
@@ -215,6 +221,7 @@ impl Thread {
         let before = strict::allow();
         self.dock.enter();
         strict::restore(before);
+        heap::free_foreign();
     }
 
     /// Gives the baton back and waits for the next turn. The calling thread must be this one.
@@ -253,27 +260,32 @@ impl Thread {
     fn bury(&self) {
         self.stand.set(Stand::Gone);
         self.dock.end();
-        match self.pinned.get() {
-            Some(address) => {
+        // SAFETY: the thread is killed, and not joined yet.
+        match self.pinned.get().filter(|word| unsafe { !parking_lot::forget(*word) }) {
+            Some(word) => {
                 self.await_end();
-                self.give_back_stack_below(address);
+                // What is pointed to may begin before the word that was waited at.
+                self.clear_stack_below((word & !(heap::PAGE - 1)).saturating_sub(heap::PAGE));
             }
-            // SAFETY: the thread was made joinable and nobody joined it before: `Gone` is set once.
-            None => _ = unsafe { real::pthread_join(self.pthread.get()) },
+            None => {
+                self.clear_stack_below(self.first_frame.get());
+                // SAFETY: the thread was made joinable and nobody joined it before: `Gone` is set once.
+                unsafe { real::pthread_join(self.pthread.get()) };
+            }
         }
         self.forget_its_own();
     }
 
-    /// Gives the memory back of the stack of a thread that is no more and stays, but for what others point to.
-    fn give_back_stack_below(&self, address: usize) {
-        const PAGE: usize = 4096;
+    /// Clears the stack of a thread that is no more, up to an address. The next thread on it, whose frames are not all
+    /// written to, would keep what the old ones pointed to (see `collector`).
+    fn clear_stack_below(&self, end: usize) {
         // SAFETY: the thread was not joined, so its id is valid.
         let Some(start) = (unsafe { real::start_of_stack(self.pthread.get()) }) else { return };
-        // What is pointed to may begin before the word that was waited at.
-        let end = (address & !(PAGE - 1)).saturating_sub(PAGE);
-        if end > start {
-            // SAFETY: memory of a stack that nobody uses any more.
-            unsafe { raw(libc::SYS_madvise, [start, end - start, libc::MADV_DONTNEED as usize, 0, 0, 0]) };
+        let page = end & !(heap::PAGE - 1);
+        // SAFETY: memory of a stack that nobody uses any more.
+        unsafe {
+            heap::give_back(start, page);
+            std::ptr::write_bytes(page as *mut u8, 0, end - page);
         }
     }
 
@@ -283,8 +295,7 @@ impl Thread {
         unsafe { Arc::decrement_strong_count(self) };
     }
 
-    /// Waits until the real thread is no more, and leaves its stack where it is: parking_lot's table of who waits, a
-    /// static of the whole process, points there.
+    /// Waits until the real thread is no more, and leaves its stack where it is.
     fn await_end(&self) {
         let id = self.real_id.get() as usize;
         // SAFETY: takes no argument.
@@ -355,6 +366,7 @@ extern "C-unwind" fn trampoline(argument: *mut c_void) -> *mut c_void {
     ME.set(thread);
     // SAFETY: the reference that `create` leaked for this thread.
     let thread = unsafe { &*thread };
+    thread.first_frame.set(std::ptr::from_ref(&argument) as usize);
     // SAFETY: takes no argument.
     thread.real_id.set(unsafe { raw(libc::SYS_gettid, [0; 6]) } as u32);
     thread.dock.dock();
@@ -365,6 +377,7 @@ extern "C-unwind" fn trampoline(argument: *mut c_void) -> *mut c_void {
         thread.leave();
     }
     strict::use_selector(thread.selector);
+    thread.memory.enter();
     set_hosted(true);
     real::call_at_thread_end(last_words, argument);
     let Some((routine, argument)) = thread.routine.take() else { return std::ptr::null_mut() };
@@ -385,6 +398,7 @@ extern "C" fn last_words(argument: *mut c_void) {
     HOSTED.set(false);
     ambient::give_back();
     strict::forget_selector();
+    heap::leave();
     // From here on it is the real thread that runs, at home.
     thread.pass(Stand::Finished);
 }

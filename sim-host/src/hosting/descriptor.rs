@@ -127,8 +127,18 @@ impl Description {
         }
     }
 
+    /// Its process is no more. A thread that was killed while it used this holds on to it for ever.
+    pub(crate) fn abandon(&self) {
+        self.waiting.take();
+        self.epolls.take();
+        self.object.as_epoll().into_iter().for_each(super::epoll::Epoll::abandon);
+    }
+
     pub(crate) fn watch(&self, epoll: &Rc<Description>, descriptor: c_int) {
-        self.epolls.borrow_mut().push((Rc::downgrade(epoll), descriptor));
+        let mut epolls = self.epolls.borrow_mut();
+        let lives = |epoll: Rc<Description>| epoll.object.as_epoll().is_some_and(|epoll| !epoll.is_abandoned());
+        epolls.retain(|(epoll, _)| epoll.upgrade().is_some_and(lives));
+        epolls.push((Rc::downgrade(epoll), descriptor));
     }
 
     pub(crate) fn unwatch(&self, epoll: &Rc<Description>, descriptor: c_int) {

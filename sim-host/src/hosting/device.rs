@@ -12,7 +12,9 @@ use sim_core::device::{self, Device, DeviceId, Down, Process};
 use slab::Slab;
 
 use super::baton::Thread;
+use super::collector::{self, Counted};
 use super::descriptor::Description;
+use super::heap::Memory;
 use super::queue::Queues;
 
 /// Choices of hosted programs; the entity is a thread in one of its node's lives.
@@ -55,6 +57,7 @@ pub(crate) struct State {
     pub(crate) awaited: Vec<(u64, Waker)>,
     /// Handlers that have run.
     pub(crate) handled: u64,
+    pub(crate) memory: Arc<Memory>,
     /// Its destructors may run when it is killed: see [`super::asynchronous`].
     pub(crate) falls_apart: bool,
 }
@@ -70,8 +73,8 @@ pub(crate) struct Hosts {
     pub(crate) unix: super::unix::Names,
     pub(crate) variables: super::environment::All,
     pub(crate) mappings: super::memory::Mappings,
-    /// What a thread waits for, in words, by its number.
     pub(crate) id: Cell<Option<DeviceId>>,
+    _counted: Counted,
 }
 
 /// What descriptors of the dead stand for.
@@ -110,11 +113,13 @@ impl Hosts {
             pending: 0,
             awaited: Vec::new(),
             handled: 0,
+            memory: Arc::new(Memory::new()),
             falls_apart,
         };
         drop(settings);
         let old = self.processes.borrow_mut().insert(process.node, state);
         drop(old);
+        collector::collect();
     }
 
     /// Does something with the process that runs.
@@ -129,6 +134,12 @@ impl Hosts {
         let Some(state) = processes.get_mut(&process.node) else { return 0 };
         state.threads += 1;
         1_000 + process.node.0 + (state.threads - 1) * 10_000
+    }
+
+    /// What threads of a process allocate from.
+    pub(crate) fn memory_of(&self, process: Process) -> Arc<Memory> {
+        let processes = self.processes.borrow();
+        processes.get(&process.node).map_or_else(|| Arc::new(Memory::new()), |state| state.memory.clone())
     }
 
     pub(crate) fn thread(&self, id: libc::pthread_t) -> Option<Arc<Thread>> {
@@ -184,7 +195,9 @@ impl Hosts {
         let entries: Vec<Entry> = slots.into_iter().map(|slot| table.remove(slot)).collect();
         drop(table);
         // Closed once the table is free again: a close may wake, and a wake may look here.
-        drop(entries);
+        for entry in entries {
+            entry.description.abandon();
+        }
     }
 
     /// The process that runs ends by itself. Its main's task sees to the rest.

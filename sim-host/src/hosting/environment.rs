@@ -53,6 +53,11 @@ impl Variables {
         }
     }
 
+    /// The list of them all, with a null pointer at its end; `None` where there never was any.
+    fn pointers(&self) -> Option<*const *const c_char> {
+        (!self.pointers.is_empty()).then_some(self.pointers.as_ptr())
+    }
+
     fn point(&mut self) {
         self.pointers = self.texts.values().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
     }
@@ -78,13 +83,11 @@ fn show(node: NodeId) {
     if !crate::leak::has_process() {
         return;
     }
-    let pointers = existing().map_or(std::ptr::null(), |hosts| {
-        hosts.variables.borrow().get(&node).map_or(std::ptr::null(), |variables| variables.pointers.as_ptr())
-    });
+    let pointers = existing().and_then(|hosts| hosts.variables.borrow().get(&node).and_then(Variables::pointers));
     let empty = NONE.as_ptr().cast_const().cast();
     // SAFETY: the pointer stays valid until the variables change, which shows the new ones; only the thread with the
     // baton reads or writes it while a simulation hosts programs.
-    unsafe { environ = if pointers.is_null() { empty } else { pointers } };
+    unsafe { environ = pointers.unwrap_or(empty) };
 }
 
 /// A hosted program of `node` is about to run: `environ` is its own.

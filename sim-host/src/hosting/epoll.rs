@@ -1,6 +1,6 @@
 //! epoll(7), and poll(2) and select(2) beside it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
 use std::rc::{Rc, Weak};
@@ -30,6 +30,7 @@ struct Item {
 pub(crate) struct Epoll {
     items: RefCell<BTreeMap<c_int, Item>>,
     candidates: RefCell<VecDeque<c_int>>,
+    abandoned: Cell<bool>,
 }
 
 impl Object for Epoll {
@@ -43,6 +44,17 @@ impl Object for Epoll {
 }
 
 impl Epoll {
+    /// Watches nothing from now on.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.set(true);
+        self.items.take();
+        self.candidates.take();
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.get()
+    }
+
     /// Something about a descriptor has changed. Whether that is news.
     pub(crate) fn may_be_ready(&self, descriptor: c_int) -> bool {
         let mut items = self.items.borrow_mut();

@@ -9,7 +9,9 @@
 //! | `device` | processes and their descriptors, as a device of the simulation |
 //! | `descriptor` | what a descriptor stands for, who watches it |
 //! | `epoll`, `pipe`, `socket`, `unix`, `file` | the kinds of descriptors |
+//! | `heap`, `collector` | memory that programs allocate, and what becomes of that of the dead |
 //! | `memory` | files that are mapped into memory |
+//! | `parking_lot` | threads that are killed while they wait for locks of that crate |
 //! | `queue` | waiting at an address: futexes and the locks of C |
 //! | `names`, `environment`, `output`, `signals` | the rest of a process |
 //! | `stack` | where the threads of a run that is stuck wait |
@@ -17,15 +19,18 @@
 
 pub(crate) mod asynchronous;
 pub(crate) mod baton;
+mod collector;
 pub(crate) mod descriptor;
 pub(crate) mod device;
 pub(crate) mod environment;
 pub(crate) mod epoll;
 pub(crate) mod file;
+pub(crate) mod heap;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub mod node;
 pub mod output;
+mod parking_lot;
 pub(crate) mod pipe;
 pub(crate) mod queue;
 pub(crate) mod real;

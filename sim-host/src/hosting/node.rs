@@ -15,7 +15,7 @@ use sim_core::{Node, NodeId, ambient};
 use super::baton::{Rider, Thread};
 use super::device::hosts;
 use super::environment::Variables;
-use super::{asynchronous, pin_to_one_processor, real, signals};
+use super::{asynchronous, pin_to_one_processor, signals};
 
 /// What is set for a node before it starts.
 #[derive(Default)]
@@ -151,7 +151,6 @@ fn begin(falls_apart: bool) -> Process {
     }
     hosts.variables.borrow_mut().insert(process.node, fresh);
     pin_to_one_processor();
-    real::give_threads_heaps_of_their_own();
     crate::strict::prepare();
     crate::strict::enter_thread();
     process

@@ -112,13 +112,30 @@ pub(crate) fn pthread_setname(id: libc::pthread_t, name: *const c_char) -> c_int
     forward!(c"pthread_setname_np" as fn(libc::pthread_t, *const c_char) -> c_int, id, name)
 }
 
-/// Keeps threads off the heap of the process's first thread, where addresses depend on what the process did before this run.
-/// From so many threads on the C library shares heaps, that one included.
-pub(crate) fn give_threads_heaps_of_their_own() {
-    const HEAPS: c_int = 4096;
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: a number for the C library's allocator.
-    ONCE.call_once(|| _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) });
+/// The C library's own allocator, by the names that it has beside malloc(3).
+mod allocator {
+    use std::ffi::c_void;
+
+    unsafe extern "C" {
+        pub(crate) safe fn __libc_malloc(size: usize) -> *mut c_void;
+        pub(crate) safe fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
+        pub(crate) safe fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
+        pub(crate) fn __libc_realloc(memory: *mut c_void, size: usize) -> *mut c_void;
+        pub(crate) fn __libc_free(memory: *mut c_void);
+    }
+}
+
+pub(crate) use allocator::{
+    __libc_calloc as calloc, __libc_free as free, __libc_malloc as malloc, __libc_memalign as memalign,
+    __libc_realloc as realloc,
+};
+
+/// How much room there is in what the C library has allocated.
+///
+/// # Safety
+/// The memory must be the C library's, and allocated.
+pub(crate) unsafe fn malloc_usable_size(memory: *mut c_void) -> usize {
+    forward!(c"malloc_usable_size" as fn(*mut c_void) -> usize, memory)
 }
 
 /// How often the C library asks a thread's keys for their destructors (limits.h, PTHREAD_DESTRUCTOR_ITERATIONS).

@@ -6,6 +6,7 @@
 //!
 //! | room | functions |
 //! |---|---|
+//! | `allocation` | malloc and its kin |
 //! | `ambient` | clocks, entropy, ids, processors |
 //! | `sleeps` | sleeping and yielding |
 //! | `threads` | pthreads |
@@ -17,6 +18,7 @@
 //! | `numbers` | `syscall(2)` |
 //! | `unmodelled` | what has no answer, by its name |
 
+mod allocation;
 mod ambient;
 mod descriptors;
 mod directories;
