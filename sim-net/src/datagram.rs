@@ -58,6 +58,7 @@ impl Kernel {
             peer: None,
             error: None,
             broadcast: false,
+            loops: true,
             groups: Vec::new(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
@@ -158,16 +159,17 @@ impl Kernel {
         Ok((SocketAddr::new(own, local.port()), to))
     }
 
-    /// Sends a datagram to whoever the address means.
+    /// Sends a datagram to whoever the address means; of a group, to those on its own node only if it loops.
     pub(crate) fn send_datagram(
         &mut self,
-        node: NodeId,
+        (node, loops): (NodeId, bool),
         (from, to): (SocketAddr, SocketAddr),
         bytes: &[u8],
         verdict: Verdict,
     ) {
         if to.ip().is_multicast() || is_broadcast(to.ip()) {
-            for there in self.audience(to.ip()) {
+            let hears = |there: &NodeId| loops || *there != node || !to.ip().is_multicast();
+            for there in self.audience(to.ip()).into_iter().filter(hears) {
                 self.send_copies(there, node, (from, to), bytes, verdict);
             }
         } else if let Some(there) = self.addresses.node_at(node, to.ip()) {
@@ -325,6 +327,7 @@ impl Kernel {
         }
     }
 
+    /// The first datagram: as much of it as the buffer takes, its whole length, and where it comes from.
     pub(crate) fn poll_receive(
         &mut self,
         slot: usize,
@@ -342,7 +345,7 @@ impl Kernel {
             self.waiting("datagram", port);
             return Poll::Pending;
         };
-        let (from, length) = (*from, bytes.len().min(buffer.len()));
+        let (from, whole, length) = (*from, bytes.len(), bytes.len().min(buffer.len()));
         buffer[..length].copy_from_slice(&bytes[..length]);
         if let Some((_, bytes)) = take.then(|| socket.inbox.pop_front()).flatten() {
             socket.inbox_bytes -= charge(&bytes);
@@ -350,7 +353,7 @@ impl Kernel {
                 self.buffers.push(bytes);
             }
         }
-        Poll::Ready(Ok((length, from)))
+        Poll::Ready(Ok((whole, from)))
     }
 
     pub(crate) fn datagrams_in_flight(&mut self) -> Vec<Packet> {

@@ -96,6 +96,8 @@ pub(crate) struct DatagramSocket {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) error: Option<io::ErrorKind>,
     pub(crate) broadcast: bool,
+    /// What it sends to a group reaches its own node.
+    pub(crate) loops: bool,
     pub(crate) groups: Vec<std::net::IpAddr>,
     pub(crate) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(crate) inbox_bytes: usize,

@@ -50,6 +50,14 @@ impl Connection {
     /// # Errors
     /// When no port is free.
     pub fn open(to: SocketAddr) -> io::Result<Connection> {
+        Connection::open_from(None, to)
+    }
+
+    /// As [`open`](Connection::open), from an address of this node where one is said.
+    ///
+    /// # Errors
+    /// When no port is free; `AddrNotAvailable` when that address has a connection to the same one already.
+    pub fn open_from(from: Option<SocketAddr>, to: SocketAddr) -> io::Result<Connection> {
         const WHAT: &str = "net::raw::Connection::open";
         let process = living(WHAT)?;
         sim_core::fault::hit("net.connect", &to.to_string(), &[]);
@@ -65,7 +73,7 @@ impl Connection {
             Verdict::Drop | Verdict::Corrupt => (0, true),
             Verdict::Reset => return Err(io::ErrorKind::ConnectionRefused.into()),
         };
-        let handle = act(WHAT, |kernel| kernel.connect(process, to, late, lost))?;
+        let handle = act(WHAT, |kernel| kernel.connect(process, from, to, (late, lost)))?;
         Ok(Connection::from_handle(handle))
     }
 
@@ -335,10 +343,16 @@ impl Datagrams {
         self.with("net::raw::Datagrams::broadcast", broadcast).unwrap_or(false)
     }
 
+    /// Whether what it sends to a multicast group reaches its own node too, as it does at first.
+    pub fn set_multicast_loop(&self, loops: bool) {
+        let set = |kernel: &mut Kernel| kernel.datagram_sockets[self.slot].loops = loops;
+        drop(self.with("net::raw::Datagrams::set_multicast_loop", set));
+    }
+
     /// Receives what is sent to a multicast group.
     ///
     /// # Errors
-    /// For an address that is none of a group.
+    /// For an address that is none of a group; `AddrInUse` when it was joined before.
     pub fn join(&self, group: IpAddr) -> io::Result<()> {
         self.with("net::raw::Datagrams::join", |kernel| kernel.join(self.slot, group))?
     }
@@ -363,16 +377,19 @@ impl Datagrams {
             rule::packet(PacketKind::Datagram, (self.process.node, there), (from, to), bytes)
         })?;
         let verdict = judged.map_or(Verdict::Pass, |packet| rule::judge(&packet));
-        self.with(WHAT, |kernel| kernel.send_datagram(self.process.node, (from, to), bytes, verdict))?;
+        self.with(WHAT, |kernel| {
+            let loops = kernel.datagram_sockets[self.slot].loops;
+            kernel.send_datagram((self.process.node, loops), (from, to), bytes, verdict);
+        })?;
         Ok(bytes.len())
     }
 
-    /// Takes the first datagram that waits; what does not fit is cut off.
+    /// Takes the first datagram that waits; what does not fit is cut off, and the length told is that of the whole.
     pub fn poll_receive(&self, buffer: &mut [u8], waker: &Waker) -> Poll<io::Result<(usize, SocketAddr)>> {
         self.with("net::raw::Datagrams::poll_receive", |kernel| kernel.poll_receive(self.slot, buffer, waker, true))?
     }
 
-    /// Shows the first datagram that waits, and leaves it.
+    /// Shows the first datagram that waits, and leaves it; the length told is that of the whole.
     pub fn poll_peek(&self, buffer: &mut [u8], waker: &Waker) -> Poll<io::Result<(usize, SocketAddr)>> {
         self.with("net::raw::Datagrams::poll_peek", |kernel| kernel.poll_receive(self.slot, buffer, waker, false))?
     }

@@ -247,7 +247,7 @@ pub fn replay(packet: &Packet) -> bool {
     act("net::replay", |kernel| match packet.kind {
         PacketKind::Datagram => {
             let ends = (packet.source, packet.destination);
-            kernel.send_datagram(packet.from.id(), ends, &packet.bytes, Verdict::Pass);
+            kernel.send_datagram((packet.from.id(), true), ends, &packet.bytes, Verdict::Pass);
             true
         }
         PacketKind::Data | PacketKind::Message => {

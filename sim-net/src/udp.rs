@@ -81,7 +81,8 @@ impl UdpSocket {
     /// # Errors
     /// When the process that bound it has died, and what came back of an earlier datagram.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        std::future::poll_fn(|cx| self.raw.poll_receive(buffer, cx.waker())).await
+        let (whole, from) = std::future::poll_fn(|cx| self.raw.poll_receive(buffer, cx.waker())).await?;
+        Ok((whole.min(buffer.len()), from))
     }
 
     /// Waits for a datagram, from the connected address when there is one.
@@ -97,7 +98,8 @@ impl UdpSocket {
     /// # Errors
     /// As [`recv_from`](UdpSocket::recv_from).
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        std::future::poll_fn(|cx| self.raw.poll_peek(buffer, cx.waker())).await
+        let (whole, from) = std::future::poll_fn(|cx| self.raw.poll_peek(buffer, cx.waker())).await?;
+        Ok((whole.min(buffer.len()), from))
     }
 
     /// Takes a datagram that is there.
@@ -106,7 +108,7 @@ impl UdpSocket {
     /// `WouldBlock` when none is; otherwise as [`recv_from`](UdpSocket::recv_from).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match self.raw.poll_receive(buffer, Waker::noop()) {
-            Poll::Ready(received) => received,
+            Poll::Ready(received) => received.map(|(whole, from)| (whole.min(buffer.len()), from)),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! Open descriptions (open(2)): what descriptors stand for, who watches them, and reading and writing that may wait.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Description {
     pub(crate) nonblocking: Cell<bool>,
     pub(crate) receive_timeout: Cell<Option<Duration>>,
     pub(crate) send_timeout: Cell<Option<Duration>>,
+    /// What setsockopt(2) set, by level and name.
+    pub(crate) options: RefCell<BTreeMap<(c_int, c_int), Vec<u8>>>,
     waiting: RefCell<Vec<Waker>>,
     epolls: RefCell<Vec<(Weak<Description>, c_int)>>,
     waker: Waker,
@@ -89,6 +92,7 @@ impl Description {
             nonblocking: Cell::new(false),
             receive_timeout: Cell::default(),
             send_timeout: Cell::default(),
+            options: RefCell::default(),
             waiting: RefCell::default(),
             epolls: RefCell::default(),
             waker: Waker::from(Arc::new(Notice(this.clone()))),

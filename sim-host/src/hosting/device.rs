@@ -71,6 +71,7 @@ pub(crate) struct Hosts {
     pub(crate) settings: RefCell<BTreeMap<NodeId, super::node::Settings>>,
     pub(crate) output: RefCell<BTreeMap<NodeId, super::output::Printed>>,
     pub(crate) unix: super::unix::Names,
+    pub(crate) groups: super::listening::Groups,
     pub(crate) variables: super::environment::All,
     pub(crate) mappings: super::memory::Mappings,
     pub(crate) id: Cell<Option<DeviceId>>,

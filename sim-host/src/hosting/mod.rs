@@ -8,7 +8,7 @@
 //! | `wait` | how a call that blocks waits in the simulation |
 //! | `device` | processes and their descriptors, as a device of the simulation |
 //! | `descriptor` | what a descriptor stands for, who watches it |
-//! | `epoll`, `pipe`, `socket`, `unix`, `file` | the kinds of descriptors |
+//! | `epoll`, `pipe`, `socket`, `listening`, `unix`, `file` | the kinds of descriptors |
 //! | `heap`, `collector` | memory that programs allocate, and what becomes of that of the dead |
 //! | `memory` | files that are mapped into memory |
 //! | `parking_lot` | threads that are killed while they wait for locks of that crate |
@@ -26,6 +26,7 @@ pub(crate) mod environment;
 pub(crate) mod epoll;
 pub(crate) mod file;
 pub(crate) mod heap;
+pub(crate) mod listening;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub mod node;

@@ -10,6 +10,7 @@ use sim_net::raw::{Connection, Datagrams, Listener, Ready};
 
 use super::descriptor::{Description, Io, Object, errno_of, settle};
 use super::device::below;
+use super::listening::{self, Listening};
 use super::pipe::bits;
 
 /// An address of a socket.
@@ -79,8 +80,15 @@ pub(crate) trait Socket: Object {
         Err(libc::ENOTCONN)
     }
 
-    /// An option whose value is a number; those that change nothing here are accepted.
-    fn set_option(&self, _level: c_int, _name: c_int, _value: c_int) {}
+    /// An option is about to be set; for most it is enough that their value is kept.
+    fn set_option(&self, _level: c_int, _name: c_int, _value: &[u8]) -> Io<()> {
+        Ok(())
+    }
+
+    /// Joins a multicast group, or leaves it.
+    fn set_membership(&self, _group: IpAddr, _joins: bool) -> Io<()> {
+        Err(libc::ENOPROTOOPT)
+    }
 
     fn nodelay(&self) -> bool {
         true
@@ -114,6 +122,11 @@ fn unspecified(family: c_int) -> SocketAddr {
     }
 }
 
+/// Whether a number among the options is not zero.
+fn is_set(value: &[u8]) -> bool {
+    value.iter().any(|byte| *byte != 0)
+}
+
 fn epoll_bits(ready: Ready) -> u32 {
     bits(ready.readable, libc::EPOLLIN)
         | bits(ready.writable, libc::EPOLLOUT)
@@ -134,7 +147,7 @@ enum Stage {
     Fresh,
     Connecting(Connection),
     Open(Connection),
-    Listening(Listener),
+    Listening(Listening),
 }
 
 /// A TCP socket.
@@ -145,16 +158,26 @@ pub(crate) struct Tcp {
     /// shutdown(2) ended reading.
     deaf: Cell<bool>,
     nodelay: Cell<bool>,
+    /// Closing resets.
+    zero_linger: Cell<bool>,
+    /// Others may listen where it does.
+    shares: Cell<bool>,
 }
 
 impl Tcp {
     pub(crate) fn new(family: c_int) -> Self {
+        Tcp::at(family, Stage::Fresh, None)
+    }
+
+    fn at(family: c_int, stage: Stage, bound: Option<SocketAddr>) -> Self {
         Tcp {
             family,
-            stage: RefCell::new(Stage::Fresh),
-            bound: Cell::default(),
+            stage: RefCell::new(stage),
+            bound: Cell::new(bound),
             deaf: Cell::default(),
             nodelay: Cell::default(),
+            zero_linger: Cell::default(),
+            shares: Cell::default(),
         }
     }
 
@@ -257,6 +280,10 @@ impl Socket for Tcp {
             return Err(libc::EINVAL);
         }
         let address = canonical(&address)?;
+        if self.shares.get() && listening::is_shared(address) {
+            self.bound.set(Some(address));
+            return Ok(());
+        }
         // Bound for a moment, so that an address that is taken is told here as on Linux.
         let listener = Listener::bind(address).map_err(|error| errno_of(&error))?;
         self.bound.set(listener.local_addr().ok());
@@ -269,8 +296,8 @@ impl Socket for Tcp {
             Stage::Listening(_) => Ok(()),
             Stage::Fresh => {
                 let address = self.bound.get().unwrap_or_else(|| unspecified(self.family));
-                let listener = Listener::bind(address).map_err(|error| errno_of(&error))?;
-                self.bound.set(listener.local_addr().ok());
+                let listener = Listening::begin(address, self.shares.get())?;
+                self.bound.set(listener.address());
                 *stage = Stage::Listening(listener);
                 Ok(())
             }
@@ -284,16 +311,9 @@ impl Socket for Tcp {
 
     fn accept(&self, waker: &Waker) -> Io<(std::rc::Rc<Description>, Address)> {
         let Stage::Listening(listener) = &*self.stage.borrow() else { return Err(libc::EINVAL) };
-        let connection = settle(listener.poll_accept(waker))?;
+        let connection = listener.accept(waker)?;
         let (local, peer) = connection.addresses();
-        let stage = RefCell::new(Stage::Open(connection));
-        let socket = Tcp {
-            family: self.family,
-            stage,
-            bound: Cell::new(Some(local)),
-            deaf: Cell::default(),
-            nodelay: Cell::default(),
-        };
+        let socket = Tcp::at(self.family, Stage::Open(connection), Some(local));
         Ok((Description::new(socket), Address::Inet(in_family(self.family, peer))))
     }
 
@@ -302,8 +322,12 @@ impl Socket for Tcp {
             return Err(libc::EISCONN);
         }
         if matches!(*self.stage.borrow(), Stage::Fresh) {
-            let connection = Connection::open(canonical(to)?).map_err(|error| errno_of(&error))?;
+            let opened = Connection::open_from(self.bound.get(), canonical(to)?);
+            let connection = opened.map_err(|error| errno_of(&error))?;
             connection.set_nodelay(self.nodelay.get());
+            if self.zero_linger.get() {
+                connection.set_zero_linger();
+            }
             *self.stage.borrow_mut() = Stage::Connecting(connection);
         }
         self.advance(waker)
@@ -334,7 +358,7 @@ impl Socket for Tcp {
         })
     }
 
-    fn set_option(&self, level: c_int, name: c_int, value: c_int) {
+    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) -> Io<()> {
         let stage = self.stage.borrow();
         let connection = match &*stage {
             Stage::Connecting(connection) | Stage::Open(connection) => Some(connection),
@@ -342,15 +366,18 @@ impl Socket for Tcp {
         };
         match (level, name) {
             (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
-                self.nodelay.set(value != 0);
-                connection.into_iter().for_each(|connection| connection.set_nodelay(value != 0));
+                self.nodelay.set(is_set(value));
+                connection.into_iter().for_each(|connection| connection.set_nodelay(is_set(value)));
             }
-            // On, with zero seconds: closing resets.
-            (libc::SOL_SOCKET, libc::SO_LINGER) if value != 0 => {
+            // With a time to wait it is no reset, and the kernel sends what is left all the same.
+            (libc::SOL_SOCKET, libc::SO_LINGER) if is_set(&value[..4]) && !is_set(&value[4..]) => {
+                self.zero_linger.set(true);
                 connection.into_iter().for_each(Connection::set_zero_linger);
             }
+            (libc::SOL_SOCKET, libc::SO_REUSEPORT) => self.shares.set(is_set(value)),
             _ => {}
         }
+        Ok(())
     }
 
     fn nodelay(&self) -> bool {
@@ -381,11 +408,27 @@ pub(crate) struct Udp {
     family: c_int,
     socket: RefCell<Option<Datagrams>>,
     peer: Cell<Option<SocketAddr>>,
+    /// What was asked for before it was bound.
+    broadcast: Cell<bool>,
+    loops: Cell<bool>,
+    groups: RefCell<Vec<IpAddr>>,
 }
 
 impl Udp {
     pub(crate) fn new(family: c_int) -> Self {
-        Udp { family, socket: RefCell::default(), peer: Cell::default() }
+        Udp {
+            family,
+            socket: RefCell::default(),
+            peer: Cell::default(),
+            broadcast: Cell::default(),
+            loops: Cell::new(true),
+            groups: RefCell::default(),
+        }
+    }
+
+    /// Does something with the socket, if it is bound.
+    fn if_bound<R>(&self, f: impl FnOnce(&Datagrams) -> R) -> Option<R> {
+        self.socket.borrow().as_ref().map(f)
     }
 
     /// Does something with the socket, which is bound to a free port if it was not.
@@ -432,6 +475,11 @@ impl Socket for Udp {
             return Err(libc::EINVAL);
         }
         let socket = Datagrams::bind(canonical(&address)?).map_err(|error| errno_of(&error))?;
+        socket.set_broadcast(self.broadcast.get());
+        socket.set_multicast_loop(self.loops.get());
+        for group in self.groups.borrow().iter() {
+            socket.join(*group).map_err(|error| errno_of(&error))?;
+        }
         *self.socket.borrow_mut() = Some(socket);
         Ok(())
     }
@@ -460,9 +508,9 @@ impl Socket for Udp {
                 true => socket.poll_peek(buffer, waker),
                 false => socket.poll_receive(buffer, waker),
             };
-            let (length, from) = settle(found)?;
+            let (whole, from) = settle(found)?;
             let from = Some(Address::Inet(in_family(self.family, from)));
-            Ok(Received { length: length.min(buffer.len()), whole: length, from })
+            Ok(Received { length: whole.min(buffer.len()), whole, from })
         })
     }
 
@@ -474,13 +522,39 @@ impl Socket for Udp {
         self.bound(|socket| socket.send(Some(to), bytes).map_err(|error| errno_of(&error)))
     }
 
-    fn set_option(&self, level: c_int, name: c_int, value: c_int) {
-        if (level, name) == (libc::SOL_SOCKET, libc::SO_BROADCAST) {
-            let _ = self.bound(|socket| {
-                socket.set_broadcast(value != 0);
-                Ok(())
-            });
+    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) -> Io<()> {
+        let set = is_set(value);
+        match (level, name) {
+            (libc::SOL_SOCKET, libc::SO_BROADCAST) => {
+                self.broadcast.set(set);
+                self.if_bound(|socket| socket.set_broadcast(set));
+            }
+            (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP) | (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP) => {
+                self.loops.set(set);
+                self.if_bound(|socket| socket.set_multicast_loop(set));
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    fn set_membership(&self, group: IpAddr, joins: bool) -> Io<()> {
+        let mut groups = self.groups.borrow_mut();
+        let place = groups.iter().position(|joined| *joined == group);
+        match (joins, place) {
+            (true, _) if !group.is_multicast() => return Err(libc::EINVAL),
+            (true, Some(_)) => return Err(libc::EADDRINUSE),
+            (true, None) => groups.push(group),
+            (false, None) => return Err(libc::EADDRNOTAVAIL),
+            (false, Some(place)) => drop(groups.remove(place)),
+        }
+        let socket = self.socket.borrow();
+        let Some(socket) = &*socket else { return Ok(()) };
+        if joins { socket.join(group) } else { socket.leave(group) }.map_err(|error| errno_of(&error))
+    }
+
+    fn take_error(&self) -> c_int {
+        self.if_bound(Datagrams::take_error).flatten().map_or(0, |error| errno_of(&error))
     }
 
     fn shutdown(&self, _read: bool, _write: bool) -> Io<()> {

@@ -11,7 +11,7 @@
 //! | `sleeps` | sleeping and yielding |
 //! | `threads` | pthreads |
 //! | `locks` | futexes, and the locks of C that are made of them |
-//! | `descriptors`, `ready`, `sockets`, `files` | descriptors |
+//! | `descriptors`, `ready`, `sockets`, `options`, `files` | descriptors |
 //! | `names`, `directories`, `status` | names of files, what is in directories, what stat tells |
 //! | `resolver` | names of hosts |
 //! | `process` | environment, exit, signals, other processes |
@@ -26,6 +26,7 @@ mod files;
 mod locks;
 mod names;
 mod numbers;
+mod options;
 mod process;
 mod ready;
 mod resolver;

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_long, c_uint, c_void};
 
 use libc::{clockid_t, timespec};
 
-use super::{ambient, descriptors, files, locks, names, process, ready, sleeps, sockets, status};
+use super::{ambient, descriptors, files, locks, names, options, process, ready, sleeps, sockets, status};
 use crate::hosting::baton::hosted;
 use crate::leak;
 use crate::syscall::{call, raw};
@@ -127,13 +127,15 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
             SYS_connect => sockets::connect, (c_int, *const libc::sockaddr, u32);
             SYS_getsockname => sockets::getsockname, (c_int, *mut libc::sockaddr, *mut u32);
             SYS_getpeername => sockets::getpeername, (c_int, *mut libc::sockaddr, *mut u32);
-            SYS_getsockopt => sockets::getsockopt, (c_int, c_int, c_int, *mut c_void, *mut u32);
-            SYS_setsockopt => sockets::setsockopt, (c_int, c_int, c_int, *const c_void, u32);
+            SYS_getsockopt => options::getsockopt, (c_int, c_int, c_int, *mut c_void, *mut u32);
+            SYS_setsockopt => options::setsockopt, (c_int, c_int, c_int, *const c_void, u32);
             SYS_shutdown => sockets::shutdown, (c_int, c_int);
             SYS_sendto => sockets::sendto, (c_int, *const c_void, usize, c_int, *const libc::sockaddr, u32);
             SYS_recvfrom => sockets::recvfrom, (c_int, *mut c_void, usize, c_int, *mut libc::sockaddr, *mut u32);
             SYS_sendmsg => sockets::sendmsg, (c_int, *const libc::msghdr, c_int);
             SYS_recvmsg => sockets::recvmsg, (c_int, *mut libc::msghdr, c_int);
+            SYS_sendmmsg => sockets::sendmmsg, (c_int, *mut libc::mmsghdr, c_uint, c_int);
+            SYS_recvmmsg => sockets::recvmmsg, (c_int, *mut libc::mmsghdr, c_uint, c_int, *mut timespec);
             SYS_epoll_create1 => ready::epoll_create1, (c_int);
             SYS_epoll_ctl => ready::epoll_ctl, (c_int, c_int, c_int, *mut libc::epoll_event);
             SYS_epoll_pwait => ready::epoll_pwait, (c_int, *mut libc::epoll_event, c_int, c_int, *const libc::sigset_t);

@@ -1,17 +1,17 @@
 //! Sockets.
 
-use std::ffi::{OsStr, c_int, c_void};
+use std::ffi::{OsStr, c_int, c_uint, c_void};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
 
-use libc::{msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
+use sim_core::ambient::remark;
 
 use super::descriptors::{through, vectors};
-use super::{answer, part, part_mut};
+use super::{answer, duration_of, part, part_mut};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
 use crate::hosting::pipe::pair;
@@ -98,7 +98,7 @@ pub(super) unsafe fn address_to(address: &Address, out: *mut sockaddr, length: *
 }
 
 /// Does something with the socket that a descriptor stands for.
-fn with<R>(descriptor: c_int, f: impl FnOnce(&Rc<Description>, &dyn Socket) -> Io<R>) -> Io<R> {
+pub(super) fn with<R>(descriptor: c_int, f: impl FnOnce(&Rc<Description>, &dyn Socket) -> Io<R>) -> Io<R> {
     let description = lookup(descriptor)?;
     let socket = description.object.as_socket().ok_or(libc::ENOTSOCK)?;
     f(&description, socket)
@@ -123,9 +123,16 @@ fn make(domain: c_int, kind: c_int) -> Io<Rc<Description>> {
         (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => Ok(Description::new(Tcp::new(domain))),
         (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM) => Ok(Description::new(Udp::new(domain))),
         (libc::AF_UNIX, libc::SOCK_STREAM) => Ok(Description::new(Unix::new())),
+        // As where a kernel has no such family, or its user may not: programs have another way for both.
         _ => {
-            leak::unmodelled(&format!("socket of family {domain} and kind {}", kind & KIND));
-            Err(libc::EAFNOSUPPORT)
+            let (error, why) = match (domain, kind & KIND) {
+                (libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET, libc::SOCK_RAW) => (libc::EPERM, "EPERM"),
+                (libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX, _) => (libc::ESOCKTNOSUPPORT, "ESOCKTNOSUPPORT"),
+                _ => (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+            };
+            let kind = kind & KIND;
+            remark("socket", format!("no socket of family {domain} and kind {kind} is simulated: {why}"));
+            Err(error)
         }
     }
 }
@@ -181,6 +188,18 @@ fn as_socket(object: &dyn crate::hosting::descriptor::Object) -> Io<&dyn Socket>
     object.as_socket().ok_or(libc::ENOTSOCK)
 }
 
+/// A socket that was accepted has the options of the one that listened.
+fn inherit(listener: c_int, accepted: &Description) {
+    let Ok(listener) = lookup(listener) else { return };
+    let options = listener.options.borrow().clone();
+    if let Some(socket) = accepted.object.as_socket() {
+        for ((level, name), value) in &options {
+            let _ = socket.set_option(*level, *name, value);
+        }
+    }
+    *accepted.options.borrow_mut() = options;
+}
+
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn accept4(
     descriptor: c_int,
@@ -194,6 +213,7 @@ pub(super) unsafe extern "C" fn accept4(
             description.attempt("accept", limit, true, |object, waker| as_socket(object)?.accept(waker))
         });
         return answer(accepted.map(|(description, peer)| {
+            inherit(descriptor, &description);
             // SAFETY: accept(2) demands room for an address, or none.
             unsafe { address_to(&peer, address, length) };
             install_socket(description, flags)
@@ -260,89 +280,6 @@ pub(super) extern "C" fn shutdown(descriptor: c_int, how: c_int) -> c_int {
     }
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { call(libc::SYS_shutdown, [descriptor as usize, how as usize, 0, 0, 0, 0]) as c_int }
-}
-
-/// Options that have an effect, or an answer of their own.
-fn option_of(description: &Description, socket: &dyn Socket, level: c_int, name: c_int) -> Vec<u8> {
-    let time = |limit: Option<Duration>| {
-        let limit = limit.unwrap_or_default();
-        [(limit.as_secs() as i64).to_ne_bytes(), i64::from(limit.subsec_micros()).to_ne_bytes()].concat()
-    };
-    let number = match (level, name) {
-        (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => return time(description.receive_timeout.get()),
-        (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => return time(description.send_timeout.get()),
-        (libc::SOL_SOCKET, libc::SO_ERROR) => socket.take_error(),
-        (libc::SOL_SOCKET, libc::SO_TYPE) => socket.kind(),
-        (libc::SOL_SOCKET, libc::SO_DOMAIN) => socket.family(),
-        (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => socket.is_listening().into(),
-        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => 212_992,
-        (libc::SOL_SOCKET, libc::SO_LINGER) => return vec![0; 8],
-        (libc::IPPROTO_IP, libc::IP_TTL) => 64,
-        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => socket.nodelay().into(),
-        _ => 0,
-    };
-    number.to_ne_bytes().to_vec()
-}
-
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn getsockopt(
-    descriptor: c_int,
-    level: c_int,
-    name: c_int,
-    value: *mut c_void,
-    length: *mut socklen_t,
-) -> c_int {
-    if is_simulated(descriptor) {
-        let told = with(descriptor, |description, socket| Ok(option_of(description, socket, level, name)));
-        return answer(told.map(|told| {
-            // SAFETY: getsockopt(2) demands room of the length that it is told.
-            unsafe {
-                let room = (*length as usize).min(told.len());
-                part_mut(value, room).copy_from_slice(&told[..room]);
-                *length = room as socklen_t;
-            }
-            0
-        })) as c_int;
-    }
-    let args = [descriptor as usize, level as usize, name as usize, value as usize, length as usize, 0];
-    // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_getsockopt, args) as c_int }
-}
-
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn setsockopt(
-    descriptor: c_int,
-    level: c_int,
-    name: c_int,
-    value: *const c_void,
-    length: socklen_t,
-) -> c_int {
-    if is_simulated(descriptor) {
-        // SAFETY: setsockopt(2) demands a valid value.
-        let value = unsafe { part(value, length as usize) };
-        let done = with(descriptor, |description, socket| {
-            let timeout = match (level, name) {
-                (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => &description.receive_timeout,
-                (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => &description.send_timeout,
-                _ => {
-                    // A linger with a time is no reset, and the kernel sends what is left all the same.
-                    let number = |at: usize| value.get(at..at + 4)?.try_into().ok().map(c_int::from_ne_bytes);
-                    let lingers = (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) && number(4) != Some(0);
-                    socket.set_option(level, name, if lingers { 0 } else { number(0).unwrap_or(0) });
-                    return Ok(0);
-                }
-            };
-            let number = |at: usize| value.get(at..at + 8)?.try_into().ok().map(i64::from_ne_bytes);
-            let (Some(seconds), Some(micros)) = (number(0), number(8)) else { return Err(libc::EINVAL) };
-            let limit = Duration::from_secs(seconds as u64) + Duration::from_micros(micros as u64);
-            timeout.set((!limit.is_zero()).then_some(limit));
-            Ok(0)
-        });
-        return answer(done) as c_int;
-    }
-    let args = [descriptor as usize, level as usize, name as usize, value as usize, length as usize, 0];
-    // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_setsockopt, args) as c_int }
 }
 
 fn receive(description: &Description, flags: c_int, buffer: &mut [u8], first: bool) -> Io<Received> {
@@ -473,7 +410,6 @@ pub(super) unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr,
             // SAFETY: as above.
             let parts = unsafe { vectors(message.msg_iov, message.msg_iovlen as c_int) };
             message.msg_controllen = 0;
-            message.msg_flags = 0;
             let room: usize = parts.iter().map(|p| p.iov_len).sum();
             let mut whole = vec![0; if socket.kind() == libc::SOCK_DGRAM { 65_536.min(room) } else { room }];
             let received = receive(description, flags, &mut whole, true)?;
@@ -488,9 +424,80 @@ pub(super) unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr,
                 // SAFETY: as above.
                 unsafe { address_to(from, message.msg_name.cast(), &mut message.msg_namelen) };
             }
-            Ok(received.length)
+            message.msg_flags = if received.whole > received.length { libc::MSG_TRUNC } else { 0 };
+            Ok(if flags & libc::MSG_TRUNC != 0 { received.whole } else { received.length })
         }));
     }
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { call(libc::SYS_recvmsg, [descriptor as usize, message as usize, flags as usize, 0, 0, 0]) }
+}
+
+/// Goes through messages until one fails. How many went well, or the error of the first.
+///
+/// # Safety
+/// `messages` must point to `count` valid messages.
+unsafe fn each(messages: *mut mmsghdr, count: c_uint, mut one: impl FnMut(&mut msghdr) -> ssize_t) -> c_int {
+    if count == 0 {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    let messages = unsafe { std::slice::from_raw_parts_mut(messages, count as usize) };
+    let mut done = 0;
+    for message in messages {
+        match one(&mut message.msg_hdr) {
+            -1 if done == 0 => return -1,
+            -1 => break,
+            length => message.msg_len = length as c_uint,
+        }
+        done += 1;
+    }
+    done
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn sendmmsg(
+    descriptor: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+) -> c_int {
+    if is_simulated(descriptor) {
+        // SAFETY: sendmmsg(2) demands valid messages.
+        return unsafe { each(messages, count, |message| sendmsg(descriptor, message, flags)) };
+    }
+    let args = [descriptor as usize, messages as usize, count as usize, flags as usize, 0, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_sendmmsg, args) as c_int }
+}
+
+/// recvmmsg(2). Its time is looked at after a message has come, as on Linux (recvmmsg(2), BUGS): it ends no wait.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn recvmmsg(
+    descriptor: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    time: *mut timespec,
+) -> c_int {
+    if is_simulated(descriptor) {
+        // SAFETY: recvmmsg(2) demands a time that is valid or null.
+        let limit = unsafe { duration_of(time) }.map(|limit| limit.as_nanos() as u64);
+        let start = sim_core::ambient::monotonic_ns().unwrap_or(0);
+        let (mut flags, after_one) = (flags & !libc::MSG_WAITFORONE, flags & libc::MSG_WAITFORONE != 0);
+        let receive = |message: &mut msghdr| {
+            let passed = sim_core::ambient::monotonic_ns().unwrap_or(0) - start;
+            if limit.is_some_and(|limit| passed > limit) {
+                return -1;
+            }
+            // SAFETY: a valid message.
+            let length = unsafe { recvmsg(descriptor, message, flags) };
+            flags |= if after_one { libc::MSG_DONTWAIT } else { 0 };
+            length
+        };
+        // SAFETY: recvmmsg(2) demands valid messages.
+        return unsafe { each(messages, count, receive) };
+    }
+    let args = [descriptor as usize, messages as usize, count as usize, flags as usize, time as usize, 0];
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_recvmmsg, args) as c_int }
 }

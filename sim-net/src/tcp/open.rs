@@ -18,17 +18,28 @@ const SYN_RETRIES: u32 = 6;
 const NO_HOST: u64 = 3 * SECOND;
 
 impl Kernel {
-    /// Sends the first SYN, `late` nanoseconds late, or not at all when it is `lost`. Returns the connection, whose handshake
-    /// [`Kernel::poll_connect`] follows.
-    pub(crate) fn connect(&mut self, process: Process, to: SocketAddr, late: u64, lost: bool) -> io::Result<Handle> {
+    /// Sends the first SYN, `late` nanoseconds late, or not at all when it is `lost`; from an address that is said, or a free
+    /// port. Returns the connection, whose handshake [`Kernel::poll_connect`] follows.
+    pub(crate) fn connect(
+        &mut self,
+        process: Process,
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+        (late, lost): (u64, bool),
+    ) -> io::Result<Handle> {
         let node = process.node;
         let to = concrete(to);
         let there = self.addresses.node_at(node, to.ip());
-        let own = self.addresses.own_ip(node, to.ip());
+        let bound_ip = from.map(|from| from.ip()).filter(|ip| !ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4());
+        let own = bound_ip.unwrap_or_else(|| self.addresses.own_ip(node, to.ip()));
         let now = device::now();
         let taken =
             |host: &mut Host, port| host.listeners.is_taken(SocketAddr::new(own, port)) || host.holds((port, to), now);
-        let port = self.ephemeral_port(node, taken)?;
+        let port = match from.map_or(0, |from| from.port()) {
+            0 => self.ephemeral_port(node, taken)?,
+            port if self.host(node).holds((port, to), now) => return Err(io::ErrorKind::AddrNotAvailable.into()),
+            port => port,
+        };
         self.host(node).outgoing.insert((port, to), None);
         let local = SocketAddr::new(own, port);
         let (out, back) = (self.links.id(node, there.unwrap_or(node)), self.links.id(there.unwrap_or(node), node));
