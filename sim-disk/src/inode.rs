@@ -17,6 +17,9 @@ pub(crate) struct Ino(pub(crate) u64);
 /// As on ext4.
 pub(crate) const ROOT: Ino = Ino(2);
 
+/// The directory for what is temporary. One of the numbers that ext4 keeps for itself.
+pub(crate) const TMP: Ino = Ino(3);
+
 pub(crate) type Name = Rc<OsStr>;
 
 pub(crate) type Names = Rc<BTreeMap<Name, Ino>>;

@@ -23,8 +23,8 @@ pub use crate::open::{Follow, Mode};
 pub use crate::volume::{Kind, Metadata};
 pub use locks::LockOwner;
 pub use paths::{
-    VolumeStatus, create_dir, link, metadata, read_link, real_path, remove_dir, rename, set_permissions, set_times,
-    symlink, sync_all, unlink, volume_status,
+    VolumeStatus, create_dir, have_tmp, link, metadata, read_link, real_path, remove_dir, rename, set_permissions,
+    set_times, symlink, sync_all, unlink, volume_status,
 };
 
 /// An open file description (open(2)), or one more reference to it. Dropping the last one closes it.

@@ -16,7 +16,7 @@ use crate::media::Media;
 use crate::pages::WHOLE;
 use crate::profile::{CrashOrder, FsProfile, JournalFailure, Report, SyncCommits, Told};
 
-pub(crate) use crate::inode::{Attributes, Body, Directory, Ino, Inode, Name, ROOT, Stamps};
+pub(crate) use crate::inode::{Attributes, Body, Directory, Ino, Inode, Name, ROOT, Stamps, TMP};
 
 /// What stat(2) tells of a file or directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,6 +172,23 @@ impl Default for Volume {
 }
 
 impl Volume {
+    /// Has a directory `/tmp`, durable, as whoever set the machine up left it. Nothing happens where there is a name like that.
+    pub(crate) fn have_tmp(&mut self) {
+        let name: Name = std::ffi::OsStr::new("tmp").into();
+        if self.inodes.contains_key(&TMP) || self.get(ROOT).directory().is_ok_and(|root| root.live.contains_key(&name))
+        {
+            return;
+        }
+        let directory = Directory { parent: ROOT, home: Some((ROOT, name.clone())), ..Directory::default() };
+        let attributes = Attributes { mode: 0o1777, ..Attributes::default() };
+        let tmp = Inode { links: 1, durable_links: 1, ..Inode::new(Body::Directory(directory), attributes) };
+        self.inodes.insert(TMP, tmp);
+        if let Some(root) = self.inode(ROOT).directory_mut() {
+            Rc::make_mut(&mut root.live).insert(name.clone(), TMP);
+            Rc::make_mut(&mut root.durable).insert(name, TMP);
+        }
+    }
+
     /// Whether it still takes changes.
     #[inline]
     pub(crate) fn may_write(&self) -> io::Result<()> {

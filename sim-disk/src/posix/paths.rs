@@ -29,6 +29,18 @@ pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
     handle::mkdir(path, mode & 0o7777)
 }
 
+/// Has a directory `/tmp` on the volume of the machine, as one that was set up for programs does: durable, and without an
+/// event. Does nothing where there is one.
+///
+/// # Errors
+/// When the process has died.
+pub fn have_tmp() -> io::Result<()> {
+    look("posix::have_tmp", |volume| {
+        volume.have_tmp();
+        Ok(())
+    })
+}
+
 /// rmdir(2).
 ///
 /// # Errors

@@ -231,6 +231,13 @@ pub(crate) fn close(descriptor: c_int) -> Io<()> {
     }
 }
 
+/// The descriptors of the process that runs.
+pub(crate) fn own_descriptors() -> Vec<c_int> {
+    let (owner, hosts) = (owner(), hosts());
+    let table = hosts.table.borrow();
+    table.iter().filter(|(_, entry)| entry.owner == owner).map(|(slot, _)| FIRST + slot as c_int).collect()
+}
+
 /// Changes an entry of the table.
 pub(crate) fn with_entry<R>(descriptor: c_int, f: impl FnOnce(&mut Entry) -> R) -> Io<R> {
     let hosts = existing().ok_or(libc::EBADF)?;

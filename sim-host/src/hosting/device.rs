@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) ended: Option<Result<(), String>>,
     pub(crate) threads: u32,
     pub(crate) directory: std::path::PathBuf,
+    /// What new files of it are not permitted (umask(2)).
+    pub(crate) umask: u32,
     pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
     /// Signals that came and wait to be taken.
     pub(crate) pending: u64,
@@ -110,6 +112,7 @@ impl Hosts {
             ended: None,
             threads: 0,
             directory,
+            umask: 0o022,
             handlers: BTreeMap::new(),
             pending: 0,
             awaited: Vec::new(),

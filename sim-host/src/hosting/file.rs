@@ -167,7 +167,8 @@ impl OpenFile {
         }
     }
 
-    fn read_from(&self, at: Option<u64>, buffer: &mut [u8]) -> Io<usize> {
+    /// Reads at an offset, or at the position, which moves on.
+    pub(crate) fn read_from(&self, at: Option<u64>, buffer: &mut [u8]) -> Io<usize> {
         match &self.body {
             Body::Disk(file) => told(file.read(at, buffer)),
             Body::Text(text) => {
@@ -187,7 +188,8 @@ impl OpenFile {
         }
     }
 
-    fn write_to(&self, at: Option<u64>, bytes: &[u8]) -> Io<usize> {
+    /// Writes at an offset, or at the position, which moves on.
+    pub(crate) fn write_to(&self, at: Option<u64>, bytes: &[u8]) -> Io<usize> {
         match &self.body {
             Body::Disk(file) => told(file.write(at, bytes)),
             Body::Text(_) => Err(libc::EACCES),

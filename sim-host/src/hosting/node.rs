@@ -150,6 +150,8 @@ fn begin(falls_apart: bool) -> Process {
         settings.variables.iter().for_each(|(name, value)| fresh.set(name, value));
     }
     hosts.variables.borrow_mut().insert(process.node, fresh);
+    // A process that is just starting is alive.
+    let _ = sim_disk::posix::have_tmp();
     pin_to_one_processor();
     crate::strict::prepare();
     crate::strict::enter_thread();

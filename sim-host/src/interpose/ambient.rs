@@ -30,7 +30,7 @@ pub(super) extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) ->
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn gettimeofday(time: *mut timeval, zone: *mut c_void) -> c_int {
+pub(super) extern "C" fn gettimeofday(time: *mut timeval, zone: *mut c_void) -> c_int {
     let Some(now) = ambient::wall_ns() else {
         // SAFETY: the caller's arguments, handed on unchanged.
         return unsafe { call(libc::SYS_gettimeofday, [time as usize, zone as usize, 0, 0, 0, 0]) as c_int };
@@ -43,7 +43,7 @@ extern "C" fn gettimeofday(time: *mut timeval, zone: *mut c_void) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn time(out: *mut time_t) -> time_t {
+pub(super) extern "C" fn time(out: *mut time_t) -> time_t {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
     clock_gettime(libc::CLOCK_REALTIME, &mut now);
     if !out.is_null() {
@@ -132,4 +132,32 @@ pub(super) extern "C" fn sched_getaffinity(process: pid_t, size: size_t, set: *m
         }
     }
     0
+}
+
+/// arc4random(3) of glibc from 2.36 on.
+#[unsafe(no_mangle)]
+extern "C" fn arc4random() -> u32 {
+    let mut number = 0u32;
+    getrandom((&raw mut number).cast(), size_of::<u32>(), 0);
+    number
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn arc4random_buf(buffer: *mut c_void, length: size_t) {
+    getrandom(buffer, length, 0);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn arc4random_uniform(bound: u32) -> u32 {
+    if bound < 2 {
+        return 0;
+    }
+    // Numbers below this are as many more than a multiple of the bound.
+    let surplus = bound.wrapping_neg() % bound;
+    loop {
+        let number = arc4random();
+        if number >= surplus {
+            return number % bound;
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! Reading, writing, closing, duplicating: what all descriptors share.
 
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_uint, c_ulong, c_void};
 
 use libc::{iovec, off_t, size_t, ssize_t};
 
 use super::{answer, part, part_mut};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{
-    Description, Io, close as close_simulated, install, is_simulated, lookup, with_entry,
+    Description, Io, close as close_simulated, install, is_simulated, lookup, own_descriptors, with_entry,
 };
+use crate::hosting::file::OpenFile;
+use crate::hosting::real::forward;
 use crate::hosting::{output, pipe, wait};
 use crate::syscall::call;
 
@@ -142,6 +144,32 @@ pub(super) extern "C" fn close(descriptor: c_int) -> c_int {
     }
     // SAFETY: the caller's argument, handed on unchanged.
     unsafe { call(libc::SYS_close, [descriptor as usize, 0, 0, 0, 0, 0]) as c_int }
+}
+
+/// Closes the descriptors of the process in a range, or has exec close them.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    if !hosted() {
+        return forward!(c"close_range" as fn(c_uint, c_uint, c_int) -> c_int, first, last, flags);
+    }
+    let on_exec = flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0;
+    let range = first as usize..=last as usize;
+    for descriptor in own_descriptors().into_iter().filter(|descriptor| range.contains(&(*descriptor as usize))) {
+        let _ = match on_exec {
+            true => with_entry(descriptor, |entry| entry.close_on_exec = true),
+            false => close_simulated(descriptor),
+        };
+    }
+    answer(if first > last { Err(libc::EINVAL) } else { Ok(0) }) as c_int
+}
+
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn closefrom(first: c_int) {
+    if hosted() {
+        close_range(first.max(0) as c_uint, c_uint::MAX, 0);
+        return;
+    }
+    forward!(c"closefrom" as fn(c_int) -> c_int, first);
 }
 
 /// A second descriptor for what one stands for.
@@ -336,4 +364,87 @@ at_offset! {
     pread64 SYS_pread64 *mut c_void, part_mut, read_at;
     pwrite SYS_pwrite64 *const c_void, part, write_at;
     pwrite64 SYS_pwrite64 *const c_void, part, write_at;
+}
+
+/// Goes through the parts of a scattered buffer at an offset; at -1, where the position is.
+fn parts_at(
+    descriptor: c_int,
+    (parts, count): (*const iovec, c_int),
+    offset: off_t,
+    one: impl Fn(&OpenFile, &iovec, Option<u64>) -> Io<usize>,
+) -> Io<usize> {
+    with(descriptor, |description| {
+        let file = description.object.as_file().ok_or(libc::ESPIPE)?;
+        let at_position = offset == -1;
+        let mut at = if at_position { 0 } else { u64::try_from(offset).map_err(|_| libc::EINVAL)? };
+        // SAFETY: preadv(2) and pwritev(2) demand valid vectors.
+        let parts = unsafe { vectors(parts, count) };
+        let one = |part: &iovec| {
+            let length = one(file, part, (!at_position).then_some(at))?;
+            at += length as u64;
+            Ok(length)
+        };
+        through(parts, one, |total| total)
+    })
+}
+
+macro_rules! parts_at_offset {
+    ($($function:ident $second:ident $name:literal $second_name:literal, $turn:ident, $method:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $function(
+            descriptor: c_int,
+            parts: *const iovec,
+            count: c_int,
+            offset: off_t,
+        ) -> ssize_t {
+            if is_simulated(descriptor) {
+                if offset < 0 {
+                    return answer(Err::<isize, _>(libc::EINVAL));
+                }
+                // SAFETY: the caller's arguments, handed on unchanged.
+                return unsafe { $second(descriptor, parts, count, offset, 0) };
+            }
+            forward!($name as fn(c_int, *const iovec, c_int, off_t) -> ssize_t, descriptor, parts, count, offset)
+        }
+
+        /// With flags, all of which are advice but RWF_APPEND.
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $second(
+            descriptor: c_int,
+            parts: *const iovec,
+            count: c_int,
+            offset: off_t,
+            flags: c_int,
+        ) -> ssize_t {
+            if is_simulated(descriptor) {
+                if flags & libc::RWF_APPEND != 0 {
+                    return answer(Err::<isize, _>(libc::EOPNOTSUPP));
+                }
+                let done = parts_at(descriptor, (parts, count), offset, |file, one, at| {
+                    // SAFETY: preadv(2) and pwritev(2) demand valid buffers.
+                    file.$method(at, unsafe { $turn(one.iov_base, one.iov_len) })
+                });
+                let synced = done.and_then(|length| match flags & (libc::RWF_DSYNC | libc::RWF_SYNC) {
+                    0 => Ok(length),
+                    _ => super::files::with_file(descriptor, OpenFile::sync).map(|()| length),
+                });
+                return answer(synced);
+            }
+            forward!(
+                $second_name as fn(c_int, *const iovec, c_int, off_t, c_int) -> ssize_t,
+                descriptor,
+                parts,
+                count,
+                offset,
+                flags
+            )
+        }
+    )*};
+}
+
+parts_at_offset! {
+    preadv preadv2 c"preadv" c"preadv2", part_mut, read_from;
+    preadv64 preadv64v2 c"preadv64" c"preadv64v2", part_mut, read_from;
+    pwritev pwritev2 c"pwritev" c"pwritev2", part, write_to;
+    pwritev64 pwritev64v2 c"pwritev64" c"pwritev64v2", part, write_to;
 }

@@ -1,18 +1,19 @@
 //! Streams of directories (opendir(3)).
 
-use std::ffi::{OsString, c_char, c_int, c_void};
+use std::ffi::{OsString, c_char, c_int, c_long, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use libc::{DIR, dirent, dirent64};
 
-use super::answer;
-use super::files::path_of;
+use super::files::{path_of, with_file};
+use super::{answer, part_mut};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, close, install, is_simulated, lookup};
 use crate::hosting::file;
 use crate::hosting::node::is_real;
 use crate::hosting::real::forward;
+use crate::syscall::call;
 
 /// How a stream of ours is told from one of the C library, whose first field is a descriptor.
 const MARK: u64 = 0x7369_6d64_6972_2121;
@@ -128,4 +129,88 @@ unsafe extern "C" fn rewinddir(stream: *mut DIR) {
         Some(ours) => ours.place = 0,
         None => drop(forward!(c"rewinddir" as fn(*mut c_void) -> c_int, stream.cast())),
     }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn telldir(stream: *mut DIR) -> c_long {
+    // SAFETY: telldir(3) demands a stream.
+    match unsafe { ours(stream) } {
+        Some(ours) => ours.place as c_long,
+        None => forward!(c"telldir" as fn(*mut DIR) -> c_long, stream),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn seekdir(stream: *mut DIR, place: c_long) {
+    // SAFETY: seekdir(3) demands a stream.
+    match unsafe { ours(stream) } {
+        Some(ours) => ours.place = place.max(0) as usize,
+        None => drop(forward!(c"seekdir" as fn(*mut DIR, c_long) -> c_int, stream, place)),
+    }
+}
+
+macro_rules! reads_into {
+    ($($function:ident $name:literal;)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $function(stream: *mut DIR, entry: *mut dirent64, result: *mut *mut dirent64) -> c_int {
+            // SAFETY: readdir_r(3) demands a stream.
+            if unsafe { ours(stream) }.is_none() {
+                return forward!(
+                    $name as fn(*mut DIR, *mut dirent64, *mut *mut dirent64) -> c_int, stream, entry, result
+                );
+            }
+            // SAFETY: as above, and room for an entry and for a pointer.
+            unsafe {
+                let found = readdir64(stream);
+                if !found.is_null() {
+                    entry.write(found.read());
+                }
+                result.write(if found.is_null() { found } else { entry });
+            }
+            0
+        }
+    )*};
+}
+
+reads_into! {
+    readdir_r c"readdir_r";
+    readdir64_r c"readdir64_r";
+}
+
+/// The length of an entry of getdents64(2) before its name: two numbers of 8 bytes, one of 2, one of 1.
+const HEAD: usize = 19;
+
+/// Writes entries from the position of an open directory on, which moves on.
+fn fill(file: &file::OpenFile, out: &mut [u8]) -> Io<usize> {
+    let entries = file.list()?;
+    let start = file.seek(0, libc::SEEK_CUR)?;
+    let (mut place, mut used) = (start, 0);
+    for (name, inode, kind) in entries.iter().skip(start as usize) {
+        let length = (HEAD + name.len() + 1).next_multiple_of(8);
+        let Some(entry) = out.get_mut(used..used + length) else { break };
+        place += 1;
+        used += length;
+        entry.fill(0);
+        entry[..8].copy_from_slice(&inode.to_ne_bytes());
+        entry[8..16].copy_from_slice(&place.to_ne_bytes());
+        entry[16..18].copy_from_slice(&(length as u16).to_ne_bytes());
+        entry[18] = *kind;
+        entry[HEAD..HEAD + name.len()].copy_from_slice(name.as_bytes());
+    }
+    if used == 0 && (start as usize) < entries.len() {
+        return Err(libc::EINVAL);
+    }
+    file.seek(place as i64, libc::SEEK_SET)?;
+    Ok(used)
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn getdents64(descriptor: c_int, out: *mut c_void, length: usize) -> isize {
+    if is_simulated(descriptor) {
+        // SAFETY: getdents64(2) demands room of the length that it is told.
+        let out = unsafe { part_mut(out, length) };
+        return answer(with_file(descriptor, |file| fill(file, out)));
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_getdents64, [descriptor as usize, out as usize, length, 0, 0, 0]) }
 }

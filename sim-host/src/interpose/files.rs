@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use sim_core::ambient as world;
-use sim_disk::posix::{Allocate, LockOwner, RangeLock};
+use sim_disk::posix::{self, Allocate, LockOwner, RangeLock};
 
 use super::answer;
 use crate::hosting::baton::hosted;
@@ -74,7 +74,7 @@ fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) ->
 fn open_simulated(directory: c_int, path: &Path, flags: c_int, mode: c_uint) -> Io<c_int> {
     wait::leave_if_dead();
     let path = beside(directory, path)?;
-    let description = Description::new(file::open(&path, flags, mode)?);
+    let description = Description::new(file::open(&path, flags, mode & !super::machine::mask())?);
     wait::leave_if_dead();
     Ok(install(description, flags & libc::O_CLOEXEC != 0))
 }
@@ -144,7 +144,7 @@ fn set_size(file: &OpenFile, size: i64) -> Io<c_int> {
     file::told(file.disk()?.set_len(size)).map(|()| 0)
 }
 
-fn sync(file: &OpenFile) -> Io<c_int> {
+fn sync_file(file: &OpenFile) -> Io<c_int> {
     file.sync().map(|()| 0)
 }
 
@@ -164,8 +164,8 @@ of_a_file! {
     lseek(offset: i64, whence: c_int) -> i64, SYS_lseek, |file, offset, whence| file.seek(offset, whence).map(|at| at as i64);
     ftruncate(size: i64) -> c_int, SYS_ftruncate, set_size;
     ftruncate64(size: i64) -> c_int, SYS_ftruncate, set_size;
-    fsync() -> c_int, SYS_fsync, sync;
-    fdatasync() -> c_int, SYS_fdatasync, sync;
+    fsync() -> c_int, SYS_fsync, sync_file;
+    fdatasync() -> c_int, SYS_fdatasync, sync_file;
     syncfs() -> c_int, SYS_syncfs, |file| file::told(file.disk()?.sync_volume()).map(|()| 0);
     fallocate(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
     fallocate64(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
@@ -179,6 +179,28 @@ of_a_file! {
         hosts().with_process(|state| state.directory = path);
         Ok(0)
     };
+}
+
+/// sync(2): the whole volume of the node.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn sync() {
+    if hosted() {
+        // What went wrong is not told.
+        let _ = file::told(posix::sync_all());
+        return wait::leave_if_dead();
+    }
+    // SAFETY: takes no argument.
+    unsafe { call(libc::SYS_sync, [0; 6]) };
+}
+
+/// readahead(2): advice.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn readahead(descriptor: c_int, from: i64, length: usize) -> isize {
+    if is_simulated(descriptor) {
+        return answer(with_file(descriptor, |file| file.disk().map(|_| 0)));
+    }
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_readahead, [descriptor as usize, from as usize, length, 0, 0, 0]) }
 }
 
 macro_rules! advises {

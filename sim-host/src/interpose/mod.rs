@@ -15,24 +15,31 @@
 //! | `names`, `directories`, `status` | names of files, what is in directories, what stat tells |
 //! | `resolver` | names of hosts |
 //! | `process` | environment, exit, signals, other processes |
-//! | `numbers` | `syscall(2)` |
+//! | `machine` | the machine, users and limits |
+//! | `temporary` | files with names of their own |
+//! | `numbers`, `calls` | `syscall(2)`, and what calls are named |
+//! | `refused` | what a machine need not have, answered by an error |
 //! | `unmodelled` | what has no answer, by its name |
 
 mod allocation;
 mod ambient;
+mod calls;
 mod descriptors;
 mod directories;
 mod files;
 mod locks;
+mod machine;
 mod names;
 mod numbers;
 mod options;
 mod process;
 mod ready;
+mod refused;
 mod resolver;
 mod sleeps;
 mod sockets;
 mod status;
+mod temporary;
 pub(crate) mod threads;
 mod unmodelled;
 

@@ -1,6 +1,6 @@
 //! Names of files: making, removing, renaming, linking.
 
-use std::ffi::{CString, c_char, c_int, c_uint};
+use std::ffi::{CString, c_char, c_int, c_long, c_uint};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ macro_rules! of_a_path {
     )*};
 }
 
-fn remove(path: &Path, flags: c_int) -> std::io::Result<()> {
+fn remove_at(path: &Path, flags: c_int) -> std::io::Result<()> {
     if flags & libc::AT_REMOVEDIR != 0 { posix::remove_dir(path) } else { posix::unlink(path) }
 }
 
@@ -69,30 +69,74 @@ fn truncate_to(path: &Path, size: i64) -> std::io::Result<()> {
     posix::open(path, mode)?.set_len(size.max(0) as u64)
 }
 
-fn access_is_allowed(path: &Path) -> std::io::Result<()> {
+/// What access(2) tells root: all is allowed but to execute what nobody may.
+fn access_is_allowed(path: &Path, mode: c_int) -> std::io::Result<()> {
+    let refuse = |error| Err(std::io::Error::from_raw_os_error(error));
     match crate::hosting::file::status(path, true) {
+        Ok(found) if mode & libc::X_OK != 0 && found.mode & (libc::S_IFDIR | 0o111) == 0 => refuse(libc::EACCES),
         Ok(_) => Ok(()),
-        Err(error) => Err(std::io::Error::from_raw_os_error(error)),
+        Err(error) => refuse(error),
     }
+}
+
+/// chown(2), for which it is enough that there is such a file: every process is root.
+fn give_away(path: &Path, follow: bool) -> std::io::Result<()> {
+    let found = crate::hosting::file::status(path, follow);
+    found.map(drop).map_err(std::io::Error::from_raw_os_error)
+}
+
+fn make_directory(path: &Path, mode: c_uint) -> std::io::Result<()> {
+    posix::create_dir(path, mode & !super::machine::mask())
 }
 
 const H: usize = HERE as usize;
 
 of_a_path! {
-    mkdir(; mode: c_uint) SYS_mkdirat [H] at HERE => |path: &Path| posix::create_dir(path, mode);
-    mkdirat(directory: c_int; mode: c_uint) SYS_mkdirat [] at directory => |path: &Path| posix::create_dir(path, mode);
+    mkdir(; mode: c_uint) SYS_mkdirat [H] at HERE => |path: &Path| make_directory(path, mode);
+    mkdirat(directory: c_int; mode: c_uint) SYS_mkdirat [] at directory => |path: &Path| make_directory(path, mode);
     rmdir(; ) SYS_rmdir [] at HERE => |path: &Path| posix::remove_dir(path);
     unlink(; ) SYS_unlinkat [H] at HERE => |path: &Path| posix::unlink(path);
-    unlinkat(directory: c_int; flags: c_int) SYS_unlinkat [] at directory => |path: &Path| remove(path, flags);
+    unlinkat(directory: c_int; flags: c_int) SYS_unlinkat [] at directory => |path: &Path| remove_at(path, flags);
     truncate(; size: i64) SYS_truncate [] at HERE => |path: &Path| truncate_to(path, size);
     truncate64(; size: i64) SYS_truncate [] at HERE => |path: &Path| truncate_to(path, size);
     chmod(; mode: c_uint) SYS_fchmodat [H] at HERE => |path: &Path| posix::set_permissions(path, mode);
     fchmodat(directory: c_int; mode: c_uint, _flags: c_int) SYS_fchmodat [] at directory
         => |path: &Path| posix::set_permissions(path, mode);
-    access(; _mode: c_int) SYS_faccessat [H] at HERE => access_is_allowed;
-    faccessat(directory: c_int; _mode: c_int, _flags: c_int) SYS_faccessat [] at directory => access_is_allowed;
-    chown(; _user: c_uint, _group: c_uint) SYS_fchownat [H] at HERE => |_: &Path| Ok(());
-    lchown(; _user: c_uint, _group: c_uint) SYS_lchown [] at HERE => |_: &Path| Ok(());
+    access(; mode: c_int) SYS_faccessat [H] at HERE => |path: &Path| access_is_allowed(path, mode);
+    faccessat(directory: c_int; mode: c_int, _flags: c_int) SYS_faccessat [] at directory
+        => |path: &Path| access_is_allowed(path, mode);
+    chown(; _user: c_uint, _group: c_uint) SYS_fchownat [H] at HERE => |path: &Path| give_away(path, true);
+    lchown(; _user: c_uint, _group: c_uint) SYS_lchown [] at HERE => |path: &Path| give_away(path, false);
+    fchownat(directory: c_int; _user: c_uint, _group: c_uint, flags: c_int) SYS_fchownat [] at directory
+        => |path: &Path| give_away(path, flags & libc::AT_SYMLINK_NOFOLLOW == 0);
+}
+
+macro_rules! effective_access {
+    ($($function:ident)*) => {$(
+        /// As access(2): the user of a process is the same either way.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $function(path: *const c_char, mode: c_int) -> c_int {
+            // SAFETY: the caller's arguments, handed on unchanged.
+            unsafe { access(path, mode) }
+        }
+    )*};
+}
+
+effective_access!(eaccess euidaccess);
+
+/// remove(3): rmdir(2) of a directory, unlink(2) of anything else.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn remove(path: *const c_char) -> c_int {
+    if !hosted() {
+        return forward!(c"remove" as fn(*const c_char) -> c_int, path);
+    }
+    // SAFETY: the caller's argument, handed on unchanged.
+    unsafe {
+        match unlink(path) {
+            -1 if *libc::__errno_location() == libc::EISDIR => rmdir(path),
+            done => done,
+        }
+    }
 }
 
 /// Functions of two paths.
@@ -214,4 +258,35 @@ pub(super) unsafe extern "C" fn realpath(path: *const c_char, out: *mut c_char) 
             std::ptr::null_mut()
         }
     }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn canonicalize_file_name(path: *const c_char) -> *mut c_char {
+    // SAFETY: the caller's argument, handed on unchanged.
+    unsafe { realpath(path, std::ptr::null_mut()) }
+}
+
+/// What a path may be long, and its like. All paths have the same answers.
+#[unsafe(no_mangle)]
+extern "C" fn pathconf(path: *const c_char, name: c_int) -> c_long {
+    if !hosted() {
+        return forward!(c"pathconf" as fn(*const c_char, c_int) -> c_long, path, name);
+    }
+    match name {
+        libc::_PC_LINK_MAX => 65_000,
+        libc::_PC_NAME_MAX => 255,
+        libc::_PC_PATH_MAX | libc::_PC_PIPE_BUF => 4096,
+        libc::_PC_MAX_CANON | libc::_PC_MAX_INPUT => 255,
+        libc::_PC_CHOWN_RESTRICTED | libc::_PC_NO_TRUNC => 1,
+        libc::_PC_FILESIZEBITS => 64,
+        _ => -1,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn fpathconf(descriptor: c_int, name: c_int) -> c_long {
+    if !hosted() {
+        return forward!(c"fpathconf" as fn(c_int, c_int) -> c_long, descriptor, name);
+    }
+    pathconf(std::ptr::null(), name)
 }

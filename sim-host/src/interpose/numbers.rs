@@ -5,7 +5,10 @@ use std::ffi::{c_int, c_long, c_uint, c_void};
 
 use libc::{clockid_t, timespec};
 
-use super::{ambient, descriptors, files, locks, names, options, process, ready, sleeps, sockets, status};
+use super::{
+    ambient, calls, descriptors, directories, files, locks, machine, names, options, process, ready, sleeps, sockets,
+    status,
+};
 use crate::hosting::baton::hosted;
 use crate::leak;
 use crate::syscall::{call, raw};
@@ -60,12 +63,36 @@ fn is_harmless(number: c_long) -> bool {
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
         libc::SYS_prctl,
-        libc::SYS_getuid,
-        libc::SYS_geteuid,
-        libc::SYS_getgid,
-        libc::SYS_getegid,
+        libc::SYS_mlock2,
+        libc::SYS_mlockall,
+        libc::SYS_munlockall,
+        libc::SYS_mincore,
+        libc::SYS_arch_prctl,
     ]
     .contains(&number)
+}
+
+/// Calls that programs make do without, as they must on kernels that do not have them.
+fn refuses(number: c_long) -> bool {
+    [
+        libc::SYS_openat2,
+        libc::SYS_mknodat,
+        libc::SYS_timerfd_create,
+        libc::SYS_fchmodat2,
+        libc::SYS_preadv2,
+        libc::SYS_pwritev2,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_rseq,
+        libc::SYS_clone3,
+        libc::SYS_memfd_secret,
+        libc::SYS_landlock_create_ruleset,
+    ]
+    .contains(&number)
+}
+
+/// Calls about extended attributes, which a volume does not have.
+fn has_attributes(number: c_long) -> bool {
+    (libc::SYS_setxattr..=libc::SYS_fremovexattr).contains(&number)
 }
 
 /// What a hosted program is answered that makes a system call by its number: a result, or a negated error.
@@ -148,11 +175,47 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
             SYS_gettid => ambient::gettid, ();
             SYS_sched_getaffinity => ambient::sched_getaffinity, (c_int, usize, *mut libc::cpu_set_t);
             SYS_futex => locks::futex, (usize, c_int, u32, usize, usize, u32);
+            SYS_preadv => descriptors::preadv, (c_int, *const libc::iovec, c_int, i64);
+            SYS_pwritev => descriptors::pwritev, (c_int, *const libc::iovec, c_int, i64);
+            SYS_close_range => descriptors::close_range, (c_uint, c_uint, c_int);
+            SYS_accept => sockets::accept, (c_int, *mut libc::sockaddr, *mut u32);
+            SYS_getdents64 => directories::getdents64, (c_int, *mut c_void, usize);
+            SYS_truncate => names::truncate, (*const libc::c_char, i64);
+            SYS_faccessat => names::faccessat, (c_int, *const libc::c_char, c_int, c_int);
+            SYS_faccessat2 => names::faccessat, (c_int, *const libc::c_char, c_int, c_int);
+            SYS_fchmodat => names::fchmodat, (c_int, *const libc::c_char, c_uint, c_int);
+            SYS_fchownat => names::fchownat, (c_int, *const libc::c_char, c_uint, c_uint, c_int);
+            SYS_fchown => files::fchown, (c_int, c_uint, c_uint);
+            SYS_fchdir => files::fchdir, (c_int);
+            SYS_chdir => process::chdir, (*const libc::c_char);
+            SYS_renameat => names::renameat, (c_int, *const libc::c_char, c_int, *const libc::c_char);
+            SYS_statfs => status::statfs, (*const libc::c_char, *mut libc::statfs);
+            SYS_fstatfs => status::fstatfs, (c_int, *mut libc::statfs);
+            SYS_readahead => files::readahead, (c_int, i64, usize);
+            SYS_sync_file_range => files::sync_file_range, (c_int, i64, i64, c_uint);
+            SYS_uname => machine::uname, (*mut libc::utsname);
+            SYS_sysinfo => machine::sysinfo, (*mut libc::sysinfo);
+            SYS_getrusage => machine::getrusage, (c_int, *mut libc::rusage);
+            SYS_times => machine::times, (*mut libc::tms);
+            SYS_clock_getres => machine::clock_getres, (clockid_t, *mut timespec);
+            SYS_getcpu => machine::getcpu, (*mut c_uint, *mut c_uint);
+            SYS_getppid => machine::getppid, ();
+            SYS_getpgid => machine::getpgid, (c_int);
+            SYS_getsid => machine::getsid, (c_int);
+            SYS_getuid => machine::getuid, ();
+            SYS_geteuid => machine::geteuid, ();
+            SYS_getgid => machine::getgid, ();
+            SYS_getegid => machine::getegid, ();
+            SYS_umask => machine::umask, (c_uint);
+            SYS_prlimit64 => machine::prlimit64, (c_int, c_int, *const libc::rlimit64, *mut libc::rlimit64);
+            SYS_sched_setaffinity => machine::sched_setaffinity, (c_int, usize, *const libc::cpu_set_t);
+            SYS_setpriority => machine::setpriority, (c_uint, c_uint, c_int);
             SYS_kill => process::kill, (c_int, c_int);
             SYS_rt_sigprocmask => process::sigprocmask, (c_int, *const u64, *mut u64);
         }
     };
-    if let Some(result) = known {
+    // SAFETY: the caller's promise.
+    if let Some(result) = known.or_else(|| unsafe { answer_older_call(number, args) }) {
         return result;
     }
     match number {
@@ -167,11 +230,67 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
                 args[3] as *mut timespec,
             )
         } as isize,
+        libc::SYS_sync => {
+            files::sync();
+            0
+        }
+        // SAFETY: the caller's promise.
+        libc::SYS_getcwd => unsafe { process::copy_directory(args[0] as *mut libc::c_char, args[1]) },
+        _ if refuses(number) => -libc::ENOSYS as isize,
+        _ if has_attributes(number) => -libc::ENOTSUP as isize,
         // SAFETY: the caller's promise.
         _ if is_harmless(number) => unsafe { raw(number, args) },
         _ => {
-            leak::unmodelled(&format!("system call {number}"));
+            leak::unmodelled(&format!("system call {}", calls::name_of(number)));
             -libc::ENOSYS as isize
         }
     }
+}
+
+/// As [`answer_call`], for calls that processors after x86-64 have only in newer shapes.
+///
+/// # Safety
+/// As there.
+#[cfg(target_arch = "x86_64")]
+unsafe fn answer_older_call(number: c_long, args: [usize; 6]) -> Option<isize> {
+    use libc::c_char;
+    // SAFETY: the caller's promise; every function takes what the call of its name takes.
+    unsafe {
+        by_name! { number, args;
+            SYS_open => files::open, (*const c_char, c_int, c_uint);
+            SYS_creat => files::creat, (*const c_char, c_uint);
+            SYS_stat => status::stat, (*const c_char, *mut libc::stat);
+            SYS_lstat => status::lstat, (*const c_char, *mut libc::stat);
+            SYS_access => names::access, (*const c_char, c_int);
+            SYS_mkdir => names::mkdir, (*const c_char, c_uint);
+            SYS_rmdir => names::rmdir, (*const c_char);
+            SYS_unlink => names::unlink, (*const c_char);
+            SYS_rename => names::rename, (*const c_char, *const c_char);
+            SYS_link => names::link, (*const c_char, *const c_char);
+            SYS_symlink => names::symlink, (*const c_char, *const c_char);
+            SYS_readlink => names::readlink, (*const c_char, *mut c_char, usize);
+            SYS_chmod => names::chmod, (*const c_char, c_uint);
+            SYS_chown => names::chown, (*const c_char, c_uint, c_uint);
+            SYS_lchown => names::lchown, (*const c_char, c_uint, c_uint);
+            SYS_utime => status::utime, (*const c_char, *const libc::utimbuf);
+            SYS_utimes => status::utimes, (*const c_char, *const libc::timeval);
+            SYS_futimesat => status::futimesat, (c_int, *const c_char, *const libc::timeval);
+            SYS_pipe => descriptors::pipe, (*mut c_int);
+            SYS_dup2 => descriptors::dup2, (c_int, c_int);
+            SYS_eventfd => descriptors::eventfd, (c_uint, c_int);
+            SYS_poll => ready::poll, (*mut libc::pollfd, u64, c_int);
+            SYS_epoll_create => ready::epoll_create, (c_int);
+            SYS_epoll_wait => ready::epoll_wait, (c_int, *mut libc::epoll_event, c_int, c_int);
+            SYS_getpgrp => machine::getpgrp, ();
+            SYS_getrlimit => machine::getrlimit, (c_int, *mut libc::rlimit64);
+            SYS_setrlimit => machine::setrlimit, (c_int, *const libc::rlimit64);
+            SYS_time => ambient::time, (*mut libc::time_t);
+            SYS_gettimeofday => ambient::gettimeofday, (*mut libc::timeval, *mut c_void);
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn answer_older_call(_number: c_long, _args: [usize; 6]) -> Option<isize> {
+    None
 }

@@ -82,25 +82,46 @@ pub(super) unsafe extern "C" fn chdir(path: *const c_char) -> c_int {
     forward!(c"chdir" as fn(*const c_char) -> c_int, path)
 }
 
+/// The working directory of the process that runs, as C has it.
+fn directory() -> Option<CString> {
+    let directory = hosts().with_process(|state| state.directory.clone()).unwrap_or_else(|| "/".into());
+    CString::new(directory.as_os_str().as_bytes()).ok()
+}
+
+/// getcwd(2): the length of what was copied, or a negated error.
+///
+/// # Safety
+/// `out` must be valid for writes of `length` bytes.
+pub(super) unsafe fn copy_directory(out: *mut c_char, length: size_t) -> isize {
+    let Some(text) = directory() else { return -libc::ENOENT as isize };
+    let bytes = text.as_bytes_with_nul();
+    if length < bytes.len() {
+        return -libc::ERANGE as isize;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { part_mut(out.cast(), bytes.len()) }.copy_from_slice(bytes);
+    bytes.len() as isize
+}
+
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn getcwd(out: *mut c_char, length: size_t) -> *mut c_char {
     if !hosted() {
         return forward!(c"getcwd" as fn(*mut c_char, size_t) -> usize, out, length) as *mut c_char;
     }
-    let directory = hosts().with_process(|state| state.directory.clone()).unwrap_or_else(|| "/".into());
-    let Ok(text) = CString::new(directory.as_os_str().as_bytes()) else { return std::ptr::null_mut() };
-    let bytes = text.as_bytes_with_nul();
-    let mut out = out;
-    if out.is_null() {
+    let needed = directory().map_or(0, |text| text.as_bytes_with_nul().len());
+    let (out, length) = match out.is_null() {
         // SAFETY: memory of the size that is written; the caller frees it, as getcwd(3) says.
-        out = unsafe { libc::malloc(length.max(bytes.len())) }.cast();
-    } else if length < bytes.len() {
-        answer(Err::<i32, _>(libc::ERANGE));
-        return std::ptr::null_mut();
-    }
+        true => (unsafe { libc::malloc(length.max(needed)) }.cast(), length.max(needed)),
+        false => (out, length),
+    };
     // SAFETY: getcwd(3) demands room of the length that it is told.
-    unsafe { part_mut(out.cast(), bytes.len()) }.copy_from_slice(bytes);
-    out
+    match unsafe { copy_directory(out, length) } {
+        error @ ..0 => {
+            answer(Err::<i32, _>(-error as c_int));
+            std::ptr::null_mut()
+        }
+        _ => out,
+    }
 }
 
 /// The process that runs ends here.
@@ -368,3 +389,9 @@ macro_rules! spawns {
 }
 
 spawns!(posix_spawn c"posix_spawn", posix_spawnp c"posix_spawnp");
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn get_current_dir_name() -> *mut c_char {
+    // SAFETY: nothing is written to: memory is allocated.
+    unsafe { getcwd(std::ptr::null_mut(), 0) }
+}

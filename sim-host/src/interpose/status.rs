@@ -2,12 +2,15 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
+use sim_disk::posix::{self, Follow, VolumeStatus};
+
 use super::answer;
-use super::files::{beside, path_of};
+use super::files::{beside, path_of, with_file};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Io, is_simulated, lookup};
-use crate::hosting::file::{Status, status};
+use crate::hosting::file::{Status, absolute, status, told};
 use crate::hosting::node::is_real;
+use crate::hosting::real::forward;
 use crate::hosting::wait;
 use crate::syscall::call;
 
@@ -149,22 +152,40 @@ pub(super) unsafe extern "C" fn statx(
     }
 }
 
-/// Sets times: `None` leaves one as it is.
+/// The times to set: `None` leaves one as it is.
 ///
 /// # Safety
 /// `times` must be null or point to two valid times.
-unsafe fn times_of(times: *const libc::timespec) -> [Option<u64>; 2] {
+unsafe fn times_of(times: *const libc::timespec) -> Io<[Option<u64>; 2]> {
     let now = sim_core::ambient::wall_ns();
     if times.is_null() {
-        return [now, now];
+        return Ok([now, now]);
     }
     // SAFETY: the caller's promise.
-    let times = unsafe { *times.cast::<[libc::timespec; 2]>() };
-    times.map(|time| match time.tv_nsec {
-        libc::UTIME_OMIT => None,
-        libc::UTIME_NOW => now,
-        nanos => Some(time.tv_sec as u64 * 1_000_000_000 + nanos as u64),
-    })
+    let [read, modified] = unsafe { *times.cast::<[libc::timespec; 2]>() };
+    let one = |time: libc::timespec| match time.tv_nsec {
+        libc::UTIME_OMIT => Ok(None),
+        libc::UTIME_NOW => Ok(now),
+        nanos @ 0..1_000_000_000 => Ok(Some(time.tv_sec as u64 * 1_000_000_000 + nanos as u64)),
+        _ => Err(libc::EINVAL),
+    };
+    Ok([one(read)?, one(modified)?])
+}
+
+/// Sets the times of a path beside a directory, or of an open file where the path is null.
+///
+/// # Safety
+/// `path` must be null or end in a zero byte, `times` be null or point to two times.
+unsafe fn set_times(directory: c_int, path: *const c_char, times: *const libc::timespec, flags: c_int) -> Io<c_int> {
+    // SAFETY: the caller's promise.
+    let [read, modified] = unsafe { times_of(times) }?;
+    if path.is_null() {
+        return with_file(directory, |file| told(file.disk()?.set_times(read, modified))).map(|()| 0);
+    }
+    let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { Follow::Always } else { Follow::NotLast };
+    // SAFETY: the caller's promise.
+    let path = beside(directory, unsafe { path_of(path) })?;
+    told(posix::set_times(&absolute(&path), follow, read, modified)).map(|()| 0)
 }
 
 #[unsafe(no_mangle)]
@@ -174,16 +195,10 @@ pub(super) unsafe extern "C" fn utimensat(
     times: *const libc::timespec,
     flags: c_int,
 ) -> c_int {
-    use crate::hosting::file::{absolute, told};
-    use sim_disk::posix::{self, Follow};
     // SAFETY: utimensat(2) demands a string that ends in a zero byte or null, and times that are valid or null.
     unsafe {
-        if is_ours(path) {
-            let [read, modified] = times_of(times);
-            let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { Follow::Always } else { Follow::NotLast };
-            let path = beside(directory, path_of(path));
-            let set = path.and_then(|path| told(posix::set_times(&absolute(&path), follow, read, modified)));
-            return answer(set.map(|()| 0)) as c_int;
+        if is_ours(path) || is_simulated(directory) {
+            return answer(set_times(directory, path, times, flags)) as c_int;
         }
         let args = [directory as usize, path as usize, times as usize, flags as usize, 0, 0];
         call(libc::SYS_utimensat, args) as c_int
@@ -192,44 +207,115 @@ pub(super) unsafe extern "C" fn utimensat(
 
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn futimens(descriptor: c_int, times: *const libc::timespec) -> c_int {
-    use crate::hosting::file::told;
-    if is_simulated(descriptor) {
-        // SAFETY: futimens(3) demands times that are valid or null.
-        let [read, modified] = unsafe { times_of(times) };
-        let set = super::files::with_file(descriptor, |file| told(file.disk()?.set_times(read, modified)));
-        return answer(set.map(|()| 0)) as c_int;
-    }
     // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_utimensat, [descriptor as usize, 0, times as usize, 0, 0, 0]) as c_int }
+    unsafe { utimensat(descriptor, std::ptr::null(), times, 0) }
 }
 
-/// The numbers of the volume. `statvfs` and `statfs` differ in layout; programs use the first.
-fn fill(out: *mut libc::statvfs64) -> Io<c_int> {
-    let found = crate::hosting::file::told(sim_disk::posix::volume_status())?;
-    // SAFETY: statvfs(3) demands room for the answer; an all-zero one is valid.
-    unsafe {
-        let mut told: libc::statvfs64 = std::mem::zeroed();
-        (told.f_bsize, told.f_frsize) = (found.block_size, found.block_size);
-        (told.f_blocks, told.f_bfree, told.f_bavail) = (found.blocks, found.free_blocks, found.free_blocks);
-        (told.f_files, told.f_ffree, told.f_favail) = (found.inodes, found.free_inodes, found.free_inodes);
-        told.f_namemax = 255;
-        out.write(told);
-    }
+/// Two times in microseconds, as those of nanoseconds.
+///
+/// # Safety
+/// `times` must be null or point to two valid times.
+unsafe fn of_micros(times: *const libc::timeval) -> Option<[libc::timespec; 2]> {
+    // SAFETY: the caller's promise.
+    let times = unsafe { times.cast::<[libc::timeval; 2]>().as_ref() }?;
+    // What is no part of a second is not to become one of the numbers that utimensat(2) has a meaning for.
+    let nanos = |micros: i64| if (0..1_000_000).contains(&micros) { micros * 1_000 } else { -1 };
+    Some(times.map(|time| libc::timespec { tv_sec: time.tv_sec, tv_nsec: nanos(time.tv_usec) }))
+}
+
+/// The older functions that set times, by the newest.
+macro_rules! older_times {
+    ($($function:ident($($argument:ident: $type:ty),*; $times:ident: $times_type:ty => $convert:expr) at $directory:expr, $path:expr, $flags:expr;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $function($($argument: $type,)* $times: *const $times_type) -> c_int {
+            // SAFETY: the functions demand a string that ends in a zero byte, and times that are valid or null.
+            unsafe {
+                let times: Option<[libc::timespec; 2]> = $convert;
+                let times = times.as_ref().map_or(std::ptr::null(), |times| times.as_ptr());
+                utimensat($directory, $path, times, $flags)
+            }
+        }
+    )*};
+}
+
+const HERE: c_int = libc::AT_FDCWD;
+
+older_times! {
+    utime(path: *const c_char; times: libc::utimbuf => times.as_ref().map(|times| {
+        [times.actime, times.modtime].map(|second| libc::timespec { tv_sec: second, tv_nsec: 0 })
+    })) at HERE, path, 0;
+    utimes(path: *const c_char; times: libc::timeval => of_micros(times)) at HERE, path, 0;
+    lutimes(path: *const c_char; times: libc::timeval => of_micros(times)) at HERE, path, libc::AT_SYMLINK_NOFOLLOW;
+    futimes(descriptor: c_int; times: libc::timeval => of_micros(times)) at descriptor, std::ptr::null(), 0;
+    futimesat(directory: c_int, path: *const c_char; times: libc::timeval => of_micros(times)) at directory, path, 0;
+}
+
+/// The numbers of the volume, for statvfs(3) and statfs(2).
+trait OfVolume {
+    fn of(found: &VolumeStatus) -> Self;
+}
+
+macro_rules! of_volume {
+    ($($type:ty: $length:ident, $more:expr;)*) => {$(
+        impl OfVolume for $type {
+            fn of(found: &VolumeStatus) -> Self {
+                // SAFETY: a structure of numbers, for which zeros are valid.
+                let mut told: $type = unsafe { std::mem::zeroed() };
+                (told.f_bsize, told.f_frsize) = (found.block_size as _, found.block_size as _);
+                (told.f_blocks, told.f_bfree, told.f_bavail) = (found.blocks, found.free_blocks, found.free_blocks);
+                (told.f_files, told.f_ffree, told.$length) = (found.inodes, found.free_inodes, 255);
+                let more: fn(&mut $type) = $more;
+                more(&mut told);
+                told
+            }
+        }
+    )*};
+}
+
+/// What statfs(2) says an ext4 is (EXT4_SUPER_MAGIC).
+const MAGIC: libc::c_long = 0xef53;
+
+of_volume! {
+    libc::statvfs: f_namemax, |told| told.f_favail = told.f_ffree;
+    libc::statvfs64: f_namemax, |told| told.f_favail = told.f_ffree;
+    libc::statfs: f_namelen, |told| told.f_type = MAGIC as _;
+    libc::statfs64: f_namelen, |told| told.f_type = MAGIC as _;
+}
+
+/// # Safety
+/// `out` must be valid.
+unsafe fn volume<T: OfVolume>(out: *mut T) -> Io<c_int> {
+    let found = told(posix::volume_status())?;
+    // SAFETY: the caller's promise.
+    unsafe { out.write(T::of(&found)) };
     Ok(0)
 }
 
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn statvfs64(path: *const c_char, out: *mut libc::statvfs64) -> c_int {
-    if hosted() {
-        return answer(fill(out)) as c_int;
-    }
-    crate::hosting::real::forward!(c"statvfs64" as fn(*const c_char, *mut libc::statvfs64) -> c_int, path, out)
+macro_rules! volumes {
+    ($($of_path:ident $path_name:literal $of_descriptor:ident $descriptor_name:literal $type:ty;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $of_path(path: *const c_char, out: *mut $type) -> c_int {
+            if !hosted() {
+                return forward!($path_name as fn(*const c_char, *mut $type) -> c_int, path, out);
+            }
+            // SAFETY: statvfs(3) demands a string that ends in a zero byte, and room for the answer.
+            answer(unsafe { status_at(HERE, path, 0).and_then(|_| volume(out)) }) as c_int
+        }
+
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C" fn $of_descriptor(descriptor: c_int, out: *mut $type) -> c_int {
+            if !hosted() {
+                return forward!($descriptor_name as fn(c_int, *mut $type) -> c_int, descriptor, out);
+            }
+            // SAFETY: as above.
+            answer(lookup(descriptor).and_then(|_| unsafe { volume(out) })) as c_int
+        }
+    )*};
 }
 
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn fstatvfs64(descriptor: c_int, out: *mut libc::statvfs64) -> c_int {
-    if hosted() {
-        return answer(fill(out)) as c_int;
-    }
-    crate::hosting::real::forward!(c"fstatvfs64" as fn(c_int, *mut libc::statvfs64) -> c_int, descriptor, out)
+volumes! {
+    statvfs c"statvfs" fstatvfs c"fstatvfs" libc::statvfs;
+    statvfs64 c"statvfs64" fstatvfs64 c"fstatvfs64" libc::statvfs64;
+    statfs c"statfs" fstatfs c"fstatfs" libc::statfs;
+    statfs64 c"statfs64" fstatfs64 c"fstatfs64" libc::statfs64;
 }

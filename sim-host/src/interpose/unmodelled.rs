@@ -1,7 +1,5 @@
 //! What a hosted program might ask of the real machine and the simulation has no answer for: each ends the run by its name.
 
-use std::ffi::c_int;
-
 use crate::hosting::baton::hosted;
 use crate::hosting::real::forward;
 use crate::leak;
@@ -28,23 +26,107 @@ const NULL: isize = 0;
 const THREAD_ERROR: isize = 2;
 
 unmodelled! {
-    timerfd_create c"timerfd_create" -> ERROR;
     signalfd c"signalfd" -> ERROR;
     inotify_init c"inotify_init" -> ERROR;
     inotify_init1 c"inotify_init1" -> ERROR;
+    fanotify_init c"fanotify_init" -> ERROR;
     memfd_create c"memfd_create" -> ERROR;
+    mkfifo c"mkfifo" -> ERROR;
+    mkfifoat c"mkfifoat" -> ERROR;
+    mknod c"mknod" -> ERROR;
+    mknodat c"mknodat" -> ERROR;
+    glob c"glob" -> ERROR;
+    glob64 c"glob64" -> ERROR;
+    ftw c"ftw" -> ERROR;
+    ftw64 c"ftw64" -> ERROR;
+    nftw c"nftw" -> ERROR;
+    nftw64 c"nftw64" -> ERROR;
+    scandir c"scandir" -> ERROR;
+    scandir64 c"scandir64" -> ERROR;
+    scandirat c"scandirat" -> ERROR;
+    scandirat64 c"scandirat64" -> ERROR;
+    fts_open c"fts_open" -> NULL;
+    fts64_open c"fts64_open" -> NULL;
+    tempnam c"tempnam" -> NULL;
+    tmpnam c"tmpnam" -> NULL;
+    tmpnam_r c"tmpnam_r" -> NULL;
+    mktemp c"mktemp" -> NULL;
+    chroot c"chroot" -> ERROR;
+    pivot_root c"pivot_root" -> ERROR;
+    mount c"mount" -> ERROR;
+    umount c"umount" -> ERROR;
+    umount2 c"umount2" -> ERROR;
+    unshare c"unshare" -> ERROR;
+    setns c"setns" -> ERROR;
+    name_to_handle_at c"name_to_handle_at" -> ERROR;
+    open_by_handle_at c"open_by_handle_at" -> ERROR;
+    wordexp c"wordexp" -> ERROR;
+    shm_open c"shm_open" -> ERROR;
+    shm_unlink c"shm_unlink" -> ERROR;
+    sem_open c"sem_open" -> NULL;
+    sem_unlink c"sem_unlink" -> ERROR;
+    mq_open c"mq_open" -> ERROR;
+    mq_unlink c"mq_unlink" -> ERROR;
+    shmget c"shmget" -> ERROR;
+    shmat c"shmat" -> ERROR;
+    semget c"semget" -> ERROR;
+    semop c"semop" -> ERROR;
+    semtimedop c"semtimedop" -> ERROR;
+    semctl c"semctl" -> ERROR;
+    msgget c"msgget" -> ERROR;
+    msgsnd c"msgsnd" -> ERROR;
+    msgrcv c"msgrcv" -> ERROR;
+    aio_read c"aio_read" -> ERROR;
+    aio_read64 c"aio_read64" -> ERROR;
+    aio_write c"aio_write" -> ERROR;
+    aio_write64 c"aio_write64" -> ERROR;
+    aio_fsync c"aio_fsync" -> ERROR;
+    aio_fsync64 c"aio_fsync64" -> ERROR;
+    aio_suspend c"aio_suspend" -> ERROR;
+    aio_suspend64 c"aio_suspend64" -> ERROR;
+    lio_listio c"lio_listio" -> ERROR;
+    lio_listio64 c"lio_listio64" -> ERROR;
+    alarm c"alarm" -> NULL;
+    ualarm c"ualarm" -> NULL;
+    setitimer c"setitimer" -> ERROR;
+    timer_create c"timer_create" -> ERROR;
+    timer_settime c"timer_settime" -> ERROR;
+    wait c"wait" -> ERROR;
+    wait3 c"wait3" -> ERROR;
+    wait4 c"wait4" -> ERROR;
+    waitid c"waitid" -> ERROR;
+    waitpid c"waitpid" -> ERROR;
+    ptrace c"ptrace" -> ERROR;
+    process_vm_readv c"process_vm_readv" -> ERROR;
+    process_vm_writev c"process_vm_writev" -> ERROR;
+    pidfd_open c"pidfd_open" -> ERROR;
+    pidfd_send_signal c"pidfd_send_signal" -> ERROR;
+    vmsplice c"vmsplice" -> ERROR;
+    tee c"tee" -> ERROR;
+    quotactl c"quotactl" -> ERROR;
+    openpty c"openpty" -> ERROR;
+    forkpty c"forkpty" -> ERROR;
+    posix_openpt c"posix_openpt" -> ERROR;
+    getpt c"getpt" -> ERROR;
+    daemon c"daemon" -> ERROR;
     fopen c"fopen" -> NULL;
     fopen64 c"fopen64" -> NULL;
     freopen c"freopen" -> NULL;
     freopen64 c"freopen64" -> NULL;
+    fdopen c"fdopen" -> NULL;
     tmpfile c"tmpfile" -> NULL;
-    mkstemp c"mkstemp" -> ERROR;
-    mkstemp64 c"mkstemp64" -> ERROR;
+    tmpfile64 c"tmpfile64" -> NULL;
     popen c"popen" -> NULL;
     system c"system" -> ERROR;
-    sysinfo c"sysinfo" -> ERROR;
-    getloadavg c"getloadavg" -> ERROR;
+    execv c"execv" -> ERROR;
+    execvp c"execvp" -> ERROR;
+    execvpe c"execvpe" -> ERROR;
+    fexecve c"fexecve" -> ERROR;
+    vhangup c"vhangup" -> ERROR;
     getifaddrs c"getifaddrs" -> ERROR;
+    getpwent c"getpwent" -> NULL;
+    getgrent c"getgrent" -> NULL;
+    getspnam c"getspnam" -> NULL;
     pthread_kill c"pthread_kill" -> libc::ENOSYS as isize;
     mtx_lock c"mtx_lock" -> THREAD_ERROR;
     mtx_timedlock c"mtx_timedlock" -> THREAD_ERROR;
@@ -54,37 +136,4 @@ unmodelled! {
     thrd_join c"thrd_join" -> THREAD_ERROR;
     thrd_sleep c"thrd_sleep" -> ERROR;
     thrd_yield c"thrd_yield" -> ERROR;
-}
-
-/// sysconf(3): a simulated machine has one processor, and a GiB of memory.
-#[unsafe(no_mangle)]
-extern "C" fn sysconf(name: c_int) -> libc::c_long {
-    const PAGES: libc::c_long = 1 << 18;
-    match name {
-        libc::_SC_NPROCESSORS_CONF | libc::_SC_NPROCESSORS_ONLN if hosted() => 1,
-        libc::_SC_PHYS_PAGES | libc::_SC_AVPHYS_PAGES if hosted() => PAGES,
-        _ => forward!(c"sysconf" as fn(c_int) -> libc::c_long, name),
-    }
-}
-
-/// uname(2): a Linux by the name of its node.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn uname(out: *mut libc::utsname) -> c_int {
-    if !hosted() {
-        return forward!(c"uname" as fn(*mut libc::utsname) -> c_int, out);
-    }
-    let copy = |to: &mut [libc::c_char], text: &str| {
-        to.fill(0);
-        let room = to.len() - 1;
-        to.iter_mut().zip(text.bytes()).take(room).for_each(|(to, byte)| *to = byte as libc::c_char);
-    };
-    // SAFETY: uname(2) demands room for its structure, which is made of bytes.
-    let out = unsafe { &mut *out };
-    copy(&mut out.sysname, "Linux");
-    copy(&mut out.nodename, &sim_core::current_node().name());
-    copy(&mut out.release, "6.1.0");
-    copy(&mut out.version, "#1 SMP");
-    copy(&mut out.machine, std::env::consts::ARCH);
-    copy(&mut out.domainname, "(none)");
-    0
 }
