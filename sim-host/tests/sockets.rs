@@ -6,7 +6,8 @@ use std::io::{Error, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -365,5 +366,107 @@ fn an_accepted_socket_has_the_options_of_the_one_that_listened() {
         assert!(accepted.nodelay().unwrap());
         let unix = UnixListener::bind("/a.sock").unwrap();
         assert_eq!(set(unix.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1), Err(libc::EOPNOTSUPP));
+    });
+}
+
+#[test]
+fn abstract_names_are_bound_told_and_connected_to_and_are_no_files() {
+    passes(|| {
+        let name = UnixAddress::from_abstract_name("foo\0bar").unwrap();
+        let listener = UnixListener::bind_addr(&name).unwrap();
+        assert_eq!(listener.local_addr().unwrap().as_abstract_name(), Some(&b"foo\0bar"[..]));
+        assert_eq!(UnixListener::bind_addr(&name).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let mut client = UnixStream::connect_addr(&name).unwrap();
+        client.write_all(b"x").unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.read_exact(&mut [0]).unwrap();
+        assert_eq!(accepted.local_addr().unwrap().as_abstract_name(), Some(&b"foo\0bar"[..]));
+        drop(listener);
+        assert_eq!(UnixStream::connect_addr(&name).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        UnixListener::bind_addr(&name).unwrap();
+        assert_eq!(
+            std::fs::read_dir("/").unwrap().filter(|entry| entry.as_ref().is_ok_and(|e| !e.path().is_dir())).count(),
+            0
+        );
+    });
+}
+
+#[test]
+fn unix_datagrams_keep_their_bounds_and_say_who_sent_them() {
+    passes(|| {
+        let (server, client) = (UnixDatagram::bind("/server").unwrap(), UnixDatagram::bind("/client").unwrap());
+        client.send_to(b"one", "/server").unwrap();
+        client.connect("/server").unwrap();
+        client.send(b"three").unwrap();
+        client.send(b"").unwrap();
+        let mut buffer = [0; 4];
+        let mut received = || {
+            let (length, from) = server.recv_from(&mut buffer).unwrap();
+            (buffer[..length].to_vec(), from.as_pathname().map(|path| path.to_path_buf()))
+        };
+        let from = Some("/client".into());
+        assert_eq!(received(), (b"one".to_vec(), from.clone()));
+        assert_eq!(received(), (b"thre".to_vec(), from.clone()));
+        assert_eq!(received(), (Vec::new(), from));
+        assert!(
+            UnixDatagram::unbound().unwrap().send_to(b"x", "/client").unwrap_err().raw_os_error() == Some(libc::EPERM)
+        );
+        // A receiver that is behind holds its senders up.
+        client.set_nonblocking(true).unwrap();
+        let sent = (0..).take_while(|_| client.send(b"x").is_ok()).count();
+        assert_eq!((sent, client.send(b"x").unwrap_err().kind()), (10, ErrorKind::WouldBlock));
+        drop(server);
+        assert_eq!(client.send(b"x").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let unbound = UnixDatagram::unbound().unwrap();
+        for (to, error) in [("/server", libc::ECONNREFUSED), ("/nobody", libc::ENOENT)] {
+            assert_eq!(unbound.send_to(b"x", to).unwrap_err().raw_os_error(), Some(error));
+        }
+        assert_eq!(unbound.send(b"x").unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+        let _stream = UnixListener::bind("/stream").unwrap();
+        assert_eq!(unbound.connect("/stream").unwrap_err().raw_os_error(), Some(libc::EPROTOTYPE));
+        assert_eq!(UnixStream::connect("/client").unwrap_err().raw_os_error(), Some(libc::EPROTOTYPE));
+        assert_eq!(UnixDatagram::bind("/client").unwrap_err().kind(), ErrorKind::AddrInUse);
+    });
+}
+
+#[test]
+fn a_pair_of_unix_datagrams_waits_for_what_comes_and_for_room() {
+    passes(|| {
+        let (one, other) = UnixDatagram::pair().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..50u8).for_each(|number| assert_eq!(one.send(&[number]).unwrap(), 1)));
+            std::thread::sleep(Duration::from_secs(1));
+            for number in 0..50 {
+                let mut byte = [0];
+                assert_eq!((other.recv(&mut byte).unwrap(), byte[0]), (1, number));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_pair_of_packets_in_sequence_ends_with_its_peer() {
+    passes(|| {
+        let mut ends = [0; 2];
+        // SAFETY: room for two numbers.
+        assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, ends.as_mut_ptr()) }, 0);
+        assert_eq!(get(ends[0], libc::SOL_SOCKET, libc::SO_TYPE), Ok(libc::SOCK_SEQPACKET));
+        let mut buffer = [0u8; 9];
+        let mut read = || {
+            // SAFETY: room of the length that is said.
+            let length = unsafe { libc::read(ends[1], buffer.as_mut_ptr().cast(), 9) };
+            buffer[..length as usize].to_vec()
+        };
+        for text in [c"one", c"two"] {
+            // SAFETY: bytes that are there.
+            assert_eq!(unsafe { libc::write(ends[0], text.as_ptr().cast(), 3) }, 3);
+        }
+        assert_eq!(read(), b"one");
+        // SAFETY: a descriptor of ours.
+        unsafe { libc::close(ends[0]) };
+        assert_eq!((read(), read()), (b"two".to_vec(), Vec::new()));
+        // SAFETY: a byte that is there.
+        assert_eq!(unsafe { libc::write(ends[1], c"x".as_ptr().cast(), 1) }, -1);
+        assert_eq!(errno(), libc::EPIPE);
     });
 }

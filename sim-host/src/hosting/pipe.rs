@@ -27,7 +27,8 @@ pub(crate) struct Channel {
     writer: RefCell<Option<Waker>>,
 }
 
-fn wake(waker: &RefCell<Option<Waker>>) {
+/// Wakes who waits, once.
+pub(crate) fn wake(waker: &RefCell<Option<Waker>>) {
     let waker = waker.borrow_mut().take();
     waker.into_iter().for_each(Waker::wake);
 }

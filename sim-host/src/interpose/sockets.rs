@@ -17,6 +17,7 @@ use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup}
 use crate::hosting::pipe::pair;
 use crate::hosting::socket::{Address, Received, Socket, Tcp, Udp};
 use crate::hosting::unix::Unix;
+use crate::hosting::unix_datagrams::Datagrams;
 use crate::hosting::wait;
 use crate::leak;
 use crate::syscall::call;
@@ -47,8 +48,8 @@ pub(super) unsafe fn address_from(address: *const sockaddr, length: socklen_t) -
                 let bytes = part(address.cast::<u8>().add(2).cast(), length - 2);
                 let text = match bytes.first() {
                     None => return Ok(Address::Unix(None)),
-                    // An abstract name: a path that no file has.
-                    Some(0) => [b"\0abstract/", &bytes[1..]].concat(),
+                    // An abstract name, which may have zero bytes.
+                    Some(0) => bytes.to_vec(),
                     Some(_) => bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
                 };
                 Ok(Address::Unix(Some(PathBuf::from(OsStr::from_bytes(&text)))))
@@ -84,8 +85,9 @@ pub(super) unsafe fn address_to(address: &Address, out: *mut sockaddr, length: *
         Address::Unix(path) => {
             bytes.extend((libc::AF_UNIX as u16).to_ne_bytes());
             if let Some(path) = path {
-                bytes.extend(path.as_os_str().as_bytes());
-                bytes.push(0);
+                let name = path.as_os_str().as_bytes();
+                bytes.extend(name);
+                bytes.extend((name.first() != Some(&0)).then_some(0));
             }
         }
     }
@@ -118,11 +120,15 @@ fn install_socket(description: Rc<Description>, flags: c_int) -> c_int {
 
 const KIND: c_int = 0xf;
 
+/// No datagram of any family is longer.
+const LONGEST_DATAGRAM: usize = 256 << 10;
+
 fn make(domain: c_int, kind: c_int) -> Io<Rc<Description>> {
     match (domain, kind & KIND) {
         (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => Ok(Description::new(Tcp::new(domain))),
         (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM) => Ok(Description::new(Udp::new(domain))),
         (libc::AF_UNIX, libc::SOCK_STREAM) => Ok(Description::new(Unix::new())),
+        (libc::AF_UNIX, kind @ libc::SOCK_DGRAM) => Ok(Description::new(Datagrams::new(kind))),
         // As where a kernel has no such family, or its user may not: programs have another way for both.
         _ => {
             let (error, why) = match (domain, kind & KIND) {
@@ -148,18 +154,25 @@ pub(super) extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> 
 }
 
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, ends: *mut c_int) -> c_int {
+pub(super) unsafe extern "C" fn socketpair(domain: c_int, kind: c_int, protocol: c_int, out: *mut c_int) -> c_int {
     if hosted() {
-        if domain != libc::AF_UNIX || kind & KIND != libc::SOCK_STREAM {
-            return answer(Err::<c_int, c_int>(libc::EOPNOTSUPP)) as c_int;
-        }
-        let (one, other) = pair(true, [Address::Unix(None), Address::Unix(None)]);
-        let made = [one, other].map(|end| install_socket(Description::new(end), kind));
+        let ends = match (domain, kind & KIND) {
+            (libc::AF_UNIX, libc::SOCK_STREAM) => {
+                let (one, other) = pair(true, [Address::Unix(None), Address::Unix(None)]);
+                [Description::new(one), Description::new(other)]
+            }
+            (libc::AF_UNIX, kind @ (libc::SOCK_DGRAM | libc::SOCK_SEQPACKET)) => {
+                Datagrams::pair(kind).map(Description::new)
+            }
+            (libc::AF_UNIX, _) => return answer(Err::<c_int, c_int>(libc::ESOCKTNOSUPPORT)) as c_int,
+            _ => return answer(Err::<c_int, c_int>(libc::EOPNOTSUPP)) as c_int,
+        };
+        let made = ends.map(|end| install_socket(end, kind));
         // SAFETY: socketpair(2) demands room for two numbers.
-        unsafe { *ends.cast::<[c_int; 2]>() = made };
+        unsafe { *out.cast::<[c_int; 2]>() = made };
         return 0;
     }
-    let args = [domain as usize, kind as usize, protocol as usize, ends as usize, 0, 0];
+    let args = [domain as usize, kind as usize, protocol as usize, out as usize, 0, 0];
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { call(libc::SYS_socketpair, args) as c_int }
 }
@@ -288,7 +301,8 @@ fn receive(description: &Description, flags: c_int, buffer: &mut [u8], first: bo
     let limit = description.receive_timeout.get();
     let mut received = description
         .attempt("recv", limit, may_wait, |object, waker| as_socket(object)?.receive(buffer, peek, waker))?;
-    while flags & libc::MSG_WAITALL != 0 && may_wait && (1..buffer.len()).contains(&received.length) {
+    let streams = as_socket(&*description.object)?.kind() == libc::SOCK_STREAM;
+    while streams && flags & libc::MSG_WAITALL != 0 && may_wait && (1..buffer.len()).contains(&received.length) {
         let rest = &mut buffer[received.length..];
         let more = description.attempt("recv", limit, true, |object, waker| object.read(rest, waker))?;
         if more == 0 {
@@ -386,7 +400,7 @@ pub(super) unsafe extern "C" fn sendmsg(descriptor: c_int, message: *const msghd
                 named.then(|| unsafe { address_from(message.msg_name.cast(), message.msg_namelen) }).transpose()?;
             // SAFETY: as above.
             let parts = unsafe { vectors(message.msg_iov, message.msg_iovlen as c_int) };
-            if socket.kind() == libc::SOCK_DGRAM || parts.len() == 1 {
+            if socket.kind() != libc::SOCK_STREAM || parts.len() == 1 {
                 // SAFETY: as above.
                 let whole = parts.iter().map(|p| unsafe { part(p.iov_base, p.iov_len) }).collect::<Vec<_>>().concat();
                 return send(description, flags, &whole, to.as_ref(), true);
@@ -411,7 +425,7 @@ pub(super) unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr,
             let parts = unsafe { vectors(message.msg_iov, message.msg_iovlen as c_int) };
             message.msg_controllen = 0;
             let room: usize = parts.iter().map(|p| p.iov_len).sum();
-            let mut whole = vec![0; if socket.kind() == libc::SOCK_DGRAM { 65_536.min(room) } else { room }];
+            let mut whole = vec![0; if socket.kind() == libc::SOCK_STREAM { room } else { room.min(LONGEST_DATAGRAM) }];
             let received = receive(description, flags, &mut whole, true)?;
             let mut rest = &whole[..received.length];
             for piece in parts {
