@@ -21,9 +21,9 @@ use crate::machine::Machine;
 use crate::open::Mode;
 use crate::operation::Operation;
 use crate::options::Options;
-use crate::pages::PAGE;
+use crate::pages::{PAGE, parts};
 use crate::profile::FsProfile;
-use crate::volume::{Ino, Volume};
+use crate::volume::{Ino, Inode, Volume};
 
 const WRITE: EventKind = EventKind::new("disk.write");
 
@@ -307,6 +307,30 @@ impl Kernel {
         }
         self.stir(node);
         Ok((length, sync))
+    }
+
+    /// Writes what is other in a range of a file than what the cache has, as far as the file goes.
+    pub(crate) fn store(&mut self, node: NodeId, ino: Ino, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let volume = self.volume(node);
+        let Some(size) = volume.inodes.get(&ino).and_then(Inode::content).map(Content::size) else { return Ok(()) };
+        let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        let mut rest = &bytes[..length];
+        for (page, start, length) in parts(offset, length) {
+            let (part, more) = rest.split_at(length);
+            rest = more;
+            let volume = self.volume(node);
+            let now = volume.with_content(ino, |content, load| content.view(page, load))?;
+            let now = &now[start..start + length];
+            let Some(first) = now.iter().zip(part).position(|(now, new)| now != new) else { continue };
+            let last = now.iter().zip(part).rposition(|(now, new)| now != new).unwrap_or(first);
+            let (at, changed) = (page * PAGE as u64 + (start + first) as u64, &part[first..=last]);
+            volume.change_content(ino, |content, order, load| content.write(order, at, changed, load))?;
+            emit(node, WRITE, &[ino.0, at, changed.len() as u64], || {
+                format!("a mapping: {} bytes at {at}", changed.len())
+            });
+        }
+        self.stir(node);
+        Ok(())
     }
 
     pub(crate) fn seek(&mut self, slot: usize, to: SeekFrom) -> io::Result<u64> {

@@ -8,10 +8,14 @@ mod locks;
 mod paths;
 
 use std::io::{self, IoSlice, IoSliceMut, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use sim_core::NodeId;
+
 use crate::handle::Handle;
+use crate::kernel::act;
 use crate::pages::PAGE;
 use crate::sync::Extent;
 use crate::volume::{Ino, Stamps, Volume};
@@ -91,6 +95,17 @@ impl File {
     /// ENXIO behind the last data, and behind the end.
     pub fn seek_sparse(&self, offset: u64, data: bool) -> io::Result<u64> {
         self.0.act("posix::File::seek_sparse", |kernel| kernel.seek_sparse(self.0.slot, offset, data))
+    }
+
+    /// The next data from `offset` on, up to the next hole; none behind the last. Moves no position.
+    ///
+    /// # Errors
+    /// EISDIR for a directory.
+    pub fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.with(|volume, ino| {
+            let content = volume.inode(ino).content_mut()?;
+            Ok(content.next_data(offset).and_then(|start| Some(start..content.next_hole(start)?)))
+        })
     }
 
     /// Cuts the file, or extends it with a hole (ftruncate(2)).
@@ -271,6 +286,15 @@ impl File {
         })?;
         Ok(View { pages, start: (offset % PAGE as u64) as usize, length })
     }
+}
+
+/// Brings bytes that a program has stored through a mapping (mmap(2)) to the page cache of its machine: those that are other
+/// than what is there, up to the end of the file. No call fails for them, and the program may have been killed meanwhile.
+///
+/// # Errors
+/// EIO where the device cannot read a page, EROFS after the journal has failed.
+pub fn store(node: NodeId, ino: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    act("posix::store", |kernel| kernel.store(node, Ino(ino), offset, bytes))
 }
 
 /// Bytes of a file as they were at one moment; see [`File::view`].

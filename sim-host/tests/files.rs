@@ -1,6 +1,6 @@
 //! Files of hosted programs by the functions of C and by raw system calls: what they reach is the volume of their node.
 
-#![expect(clippy::disallowed_methods, reason = "what hosted programs use")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what hosted programs use")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io::Write;
@@ -279,6 +279,36 @@ fn a_node_has_a_tmp_that_a_power_loss_leaves_there_empty() {
             assert!(!std::fs::exists("/tmp").unwrap());
         });
         node("wiped").join().await;
+    });
+    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+}
+
+#[test]
+fn reads_and_writes_that_reach_the_device_take_its_time() {
+    use std::os::unix::fs::{FileExt, OpenOptionsExt};
+    use std::time::{Duration, Instant};
+    let report = Sim::new(1).run(async || {
+        let mut options = sim_disk::options();
+        options.performance.latency = Some(Duration::from_millis(10).into());
+        sim_disk::set_options(options);
+        node("program").host(|| {
+            let file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .custom_flags(libc::O_DIRECT)
+                .open("/direct")
+                .unwrap();
+            let start = Instant::now();
+            file.write_all_at(&[1; 4096], 0).unwrap();
+            assert_eq!(start.elapsed(), Duration::from_millis(10));
+            file.sync_data().unwrap();
+            let start = Instant::now();
+            file.read_exact_at(&mut [0; 4096], 0).unwrap();
+            assert_eq!(start.elapsed(), Duration::from_millis(10));
+        });
+        node("program").join().await;
     });
     assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
 }

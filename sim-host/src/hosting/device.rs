@@ -158,11 +158,16 @@ impl Hosts {
 
     /// Ends a process: its threads die where they stand, its descriptors close.
     pub(crate) fn end(&self, process: Process) {
-        self.end_threads(process);
+        self.end_with(process, true);
+    }
+
+    /// As [`end`](Hosts::end); the memory of its machine may have gone with it.
+    fn end_with(&self, process: Process, machine_lives: bool) {
+        self.end_threads(process, machine_lives);
         self.close_all(process);
     }
 
-    fn end_threads(&self, process: Process) {
+    fn end_threads(&self, process: Process, machine_lives: bool) {
         let of = |thread: &&Arc<Thread>| thread.process == process;
         let threads: Vec<Arc<Thread>> = self.threads.borrow().values().filter(of).cloned().collect();
         if threads.iter().any(|thread| !thread.root.exists() && !thread.is_finished()) {
@@ -178,7 +183,7 @@ impl Hosts {
         self.threads.borrow_mut().retain(|_, thread| thread.process != process);
         self.queues.forget(process);
         self.unix.forget(process);
-        self.mappings.forget(process);
+        self.mappings.forget(process, machine_lives);
     }
 
     /// A process dies whose destructors will run: its descriptors keep their numbers, and lead nowhere.
@@ -215,14 +220,15 @@ impl Hosts {
 }
 
 impl Device for Hosts {
-    fn node_down(&self, node: NodeId, _how: Down) {
+    fn node_down(&self, node: NodeId, how: Down) {
+        let machine_lives = how == Down::Kill;
         let state = self.processes.borrow_mut().remove(&node);
         match state.map(|state| (state.process, state.falls_apart)) {
             Some((process, true)) => {
-                self.end_threads(process);
+                self.end_threads(process, machine_lives);
                 self.cut_off(process);
             }
-            Some((process, false)) => self.end(process),
+            Some((process, false)) => self.end_with(process, machine_lives),
             None => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{OsString, c_int};
 use std::io::SeekFrom;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::task::Waker;
 
@@ -11,7 +12,7 @@ use sim_disk::posix::{self, Follow, Kind, Metadata, Mode};
 
 use super::descriptor::{Io, Object, errno_of};
 use super::device::{Entry, hosts};
-use super::{baton, names, wait};
+use super::{baton, memory, names, wait};
 
 /// What an open file reads from and writes to.
 enum Body {
@@ -105,7 +106,11 @@ pub(crate) fn open(path: &Path, flags: c_int, permissions: u32) -> Io<OpenFile> 
             None => Body::Disk(told(posix::open(&path, mode_of(flags, permissions)))?),
         },
     };
-    Ok(OpenFile { body, path, flags: Cell::new(flags), position: Cell::new(0) })
+    let opened = OpenFile { body, path, flags: Cell::new(flags), position: Cell::new(0) };
+    if flags & libc::O_TRUNC != 0 {
+        opened.cut(0..u64::MAX)?;
+    }
+    Ok(opened)
 }
 
 /// What stat(2) tells of a file.
@@ -170,7 +175,16 @@ impl OpenFile {
     /// Reads at an offset, or at the position, which moves on.
     pub(crate) fn read_from(&self, at: Option<u64>, buffer: &mut [u8]) -> Io<usize> {
         match &self.body {
-            Body::Disk(file) => told(file.read(at, buffer)),
+            Body::Disk(file) => {
+                if memory::any() {
+                    let start = at.map_or_else(|| self.seek(0, libc::SEEK_CUR), Ok)?;
+                    hosts().mappings.before_read(self, start..start.saturating_add(buffer.len() as u64))?;
+                }
+                match baton::me() {
+                    Some(_) => told(wait::block_on_future("read", file.read_in_time(at, buffer))),
+                    None => told(file.read(at, buffer)),
+                }
+            }
             Body::Text(text) => {
                 let start = usize::try_from(at.unwrap_or(self.position.get())).unwrap_or(usize::MAX).min(text.len());
                 let length = buffer.len().min(text.len() - start);
@@ -191,7 +205,22 @@ impl OpenFile {
     /// Writes at an offset, or at the position, which moves on.
     pub(crate) fn write_to(&self, at: Option<u64>, bytes: &[u8]) -> Io<usize> {
         match &self.body {
-            Body::Disk(file) => told(file.write(at, bytes)),
+            Body::Disk(file) => {
+                let written = match baton::me() {
+                    Some(_) => told(wait::block_on_future("write", file.write_in_time(at, bytes)))?,
+                    None => told(file.write(at, bytes))?,
+                };
+                if memory::any() {
+                    let appends = self.flags.get() & libc::O_APPEND != 0;
+                    let start = match at {
+                        Some(at) if !appends => at,
+                        Some(_) => self.status()?.size - written as u64,
+                        None => self.seek(0, libc::SEEK_CUR)? - written as u64,
+                    };
+                    hosts().mappings.after_write(self, start, &bytes[..written])?;
+                }
+                Ok(written)
+            }
             Body::Text(_) => Err(libc::EACCES),
             Body::Random | Body::Null => Ok(bytes.len()),
         }
@@ -231,10 +260,41 @@ impl OpenFile {
     /// fsync(2): takes its time, but for hosted code that is on no thread of its own and cannot wait.
     pub(crate) fn sync(&self) -> Io<()> {
         let Body::Disk(file) = &self.body else { return Ok(()) };
+        self.bring_stores()?;
         match baton::me() {
             Some(_) => told(wait::block_on_future("fsync", file.sync())),
             None => told(file.sync_now()),
         }
+    }
+
+    /// fdatasync(2), likewise.
+    pub(crate) fn sync_data(&self) -> Io<()> {
+        let Body::Disk(file) = &self.body else { return Ok(()) };
+        self.bring_stores()?;
+        match baton::me() {
+            Some(_) => told(wait::block_on_future("fdatasync", file.sync_data())),
+            None => told(file.sync_data_now()),
+        }
+    }
+
+    /// Brings what was stored through mappings of the file to it.
+    fn bring_stores(&self) -> Io<()> {
+        if memory::any() { hosts().mappings.before_read(self, 0..u64::MAX) } else { Ok(()) }
+    }
+
+    /// ftruncate(2).
+    pub(crate) fn set_len(&self, size: u64) -> Io<()> {
+        let before = self.status()?.size;
+        told(self.disk()?.set_len(size))?;
+        self.cut(size.min(before)..u64::MAX)
+    }
+
+    /// A range of the file has become zeros: so it has in memory.
+    pub(crate) fn cut(&self, range: Range<u64>) -> Io<()> {
+        if memory::any() {
+            hosts().mappings.after_cut(self.status()?.inode, range);
+        }
+        Ok(())
     }
 
     /// The names in a directory, with the number and the kind of what they lead to.

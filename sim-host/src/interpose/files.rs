@@ -11,7 +11,7 @@ use sim_disk::posix::{self, Allocate, LockOwner, RangeLock};
 use super::answer;
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
-use crate::hosting::device::{existing, hosts};
+use crate::hosting::device::{Hosts, existing, hosts};
 use crate::hosting::file::{self, OpenFile};
 use crate::hosting::{memory, node, wait};
 use crate::syscall::call;
@@ -141,11 +141,7 @@ macro_rules! of_a_file {
 
 fn set_size(file: &OpenFile, size: i64) -> Io<c_int> {
     let size = u64::try_from(size).map_err(|_| libc::EINVAL)?;
-    file::told(file.disk()?.set_len(size)).map(|()| 0)
-}
-
-fn sync_file(file: &OpenFile) -> Io<c_int> {
-    file.sync().map(|()| 0)
+    file.set_len(size).map(|()| 0)
 }
 
 fn allocate(file: &OpenFile, mode: c_int, from: i64, length: i64) -> Io<c_int> {
@@ -156,7 +152,11 @@ fn allocate(file: &OpenFile, mode: c_int, from: i64, length: i64) -> Io<c_int> {
         _ => return Err(libc::EOPNOTSUPP),
     };
     let (Ok(from), Ok(length)) = (u64::try_from(from), u64::try_from(length)) else { return Err(libc::EINVAL) };
-    file::told(file.disk()?.allocate(how, from, length)).map(|()| 0)
+    file::told(file.disk()?.allocate(how, from, length))?;
+    if how == Allocate::PunchHole {
+        file.cut(from..from + length)?;
+    }
+    Ok(0)
 }
 
 of_a_file! {
@@ -164,9 +164,12 @@ of_a_file! {
     lseek(offset: i64, whence: c_int) -> i64, SYS_lseek, |file, offset, whence| file.seek(offset, whence).map(|at| at as i64);
     ftruncate(size: i64) -> c_int, SYS_ftruncate, set_size;
     ftruncate64(size: i64) -> c_int, SYS_ftruncate, set_size;
-    fsync() -> c_int, SYS_fsync, sync_file;
-    fdatasync() -> c_int, SYS_fdatasync, sync_file;
-    syncfs() -> c_int, SYS_syncfs, |file| file::told(file.disk()?.sync_volume()).map(|()| 0);
+    fsync() -> c_int, SYS_fsync, |file| file.sync().map(|()| 0);
+    fdatasync() -> c_int, SYS_fdatasync, |file| file.sync_data().map(|()| 0);
+    syncfs() -> c_int, SYS_syncfs, |file| {
+        bring_all_stores();
+        file::told(file.disk()?.sync_volume()).map(|()| 0)
+    };
     fallocate(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
     fallocate64(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
     sync_file_range(_from: i64, _length: i64, _flags: c_uint) -> c_int, SYS_sync_file_range,
@@ -181,10 +184,18 @@ of_a_file! {
     };
 }
 
+/// What the node's programs stored in mapped files is to be synced.
+fn bring_all_stores() {
+    if memory::any() {
+        hosts().mappings.before_sync(sim_core::current_node().id());
+    }
+}
+
 /// sync(2): the whole volume of the node.
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn sync() {
     if hosted() {
+        bring_all_stores();
         // What went wrong is not told.
         let _ = file::told(posix::sync_all());
         return wait::leave_if_dead();
@@ -303,6 +314,9 @@ macro_rules! maps {
                 // MAP_FAILED is -1, which is what an error is answered with.
                 return answer(mapped) as *mut c_void;
             }
+            if flags & libc::MAP_FIXED != 0 {
+                forget_mappings(address, length);
+            }
             let args = [address as usize, length, protection as usize, flags as usize, descriptor as usize, offset as usize];
             // SAFETY: the caller's arguments, handed on unchanged.
             unsafe { call(libc::SYS_mmap, args) as *mut c_void }
@@ -312,22 +326,69 @@ macro_rules! maps {
 
 maps!(mmap mmap64);
 
+/// The memory of mapped files, where hosted code has any.
+fn mapped_files() -> Option<Rc<Hosts>> {
+    if memory::any() && hosted() { existing() } else { None }
+}
+
+/// Files are mapped in a range no more.
+fn forget_mappings(address: *mut c_void, length: usize) {
+    if let Some(hosts) = mapped_files() {
+        hosts.mappings.unmap(address as usize, length);
+    }
+}
+
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn munmap(address: *mut c_void, length: usize) -> c_int {
-    if hosted() && existing().is_some_and(|hosts| hosts.mappings.unmap(address as usize)) {
-        return 0;
-    }
+    forget_mappings(address, length);
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { call(libc::SYS_munmap, [address as usize, length, 0, 0, 0, 0]) as c_int }
 }
 
+/// It is variadic in C; its fifth argument is passed as that of a plain function.
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn msync(address: *mut c_void, length: usize, flags: c_int) -> c_int {
-    if hosted() {
-        return answer(hosts().mappings.sync(address as usize, length).map(|()| 0)) as c_int;
+pub(super) unsafe extern "C" fn mremap(
+    address: *mut c_void,
+    length: usize,
+    new_length: usize,
+    flags: c_int,
+    fixed: *mut c_void,
+) -> *mut c_void {
+    let args = [address as usize, length, new_length, flags as usize, fixed as usize];
+    match mapped_files().and_then(|hosts| hosts.mappings.remap(args)) {
+        Some(moved) => answer(moved) as *mut c_void,
+        // SAFETY: the caller's arguments, handed on unchanged.
+        None => unsafe { call(libc::SYS_mremap, [args[0], args[1], args[2], args[3], args[4], 0]) as *mut c_void },
+    }
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn mprotect(address: *mut c_void, length: usize, protection: c_int) -> c_int {
+    if let Some(hosts) = mapped_files().filter(|_| protection & libc::PROT_WRITE != 0) {
+        hosts.mappings.permit_writes(address as usize, length);
     }
     // SAFETY: the caller's arguments, handed on unchanged.
-    unsafe { call(libc::SYS_msync, [address as usize, length, flags as usize, 0, 0, 0]) as c_int }
+    unsafe { call(libc::SYS_mprotect, [address as usize, length, protection as usize, 0, 0, 0]) as c_int }
+}
+
+/// msync(2): with MS_SYNC what was stored is as durable as fdatasync(2) makes it.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn msync(address: *mut c_void, length: usize, flags: c_int) -> c_int {
+    let Some(hosts) = mapped_files() else {
+        // SAFETY: the caller's arguments, handed on unchanged.
+        return unsafe { call(libc::SYS_msync, [address as usize, length, flags as usize, 0, 0, 0]) as c_int };
+    };
+    let known = libc::MS_ASYNC | libc::MS_SYNC | libc::MS_INVALIDATE;
+    let wrong = flags & !known != 0 || flags & libc::MS_SYNC != 0 && flags & libc::MS_ASYNC != 0;
+    if wrong || !(address as usize).is_multiple_of(4096) {
+        return answer(Err::<c_int, _>(libc::EINVAL)) as c_int;
+    }
+    let synced = hosts.mappings.write_back(address as usize, length).and_then(|files| {
+        let files = files.iter().filter(|_| flags & libc::MS_SYNC != 0);
+        files.filter_map(|file| file.object.as_file()).try_for_each(OpenFile::sync_data)
+    });
+    wait::leave_if_dead();
+    answer(synced.map(|()| 0)) as c_int
 }
 
 /// Copies within the kernel, which a program does by hand where there are none.

@@ -11,9 +11,10 @@ use super::files::{beside, path_of};
 use super::{answer, part_mut};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::Io;
+use crate::hosting::device::hosts;
 use crate::hosting::file::{absolute, told};
 use crate::hosting::real::forward;
-use crate::hosting::wait;
+use crate::hosting::{memory, wait};
 use crate::syscall::call;
 
 const HERE: c_int = libc::AT_FDCWD;
@@ -66,7 +67,13 @@ fn remove_at(path: &Path, flags: c_int) -> std::io::Result<()> {
 
 fn truncate_to(path: &Path, size: i64) -> std::io::Result<()> {
     let mode = posix::Mode { read: false, write: true, ..posix::Mode::READ };
-    posix::open(path, mode)?.set_len(size.max(0) as u64)
+    let file = posix::open(path, mode)?;
+    let (before, size) = (file.metadata()?, size.max(0) as u64);
+    file.set_len(size)?;
+    if memory::any() {
+        hosts().mappings.after_cut(before.ino(), size.min(before.len())..u64::MAX);
+    }
+    Ok(())
 }
 
 /// What access(2) tells root: all is allowed but to execute what nobody may.

@@ -53,8 +53,6 @@ macro_rules! by_name {
 /// Calls that concern memory and users, and say nothing about the machine.
 fn is_harmless(number: c_long) -> bool {
     [
-        libc::SYS_mremap,
-        libc::SYS_mprotect,
         libc::SYS_madvise,
         libc::SYS_brk,
         libc::SYS_mlock,
@@ -134,6 +132,8 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
             SYS_sendfile => files::sendfile, (usize, usize, usize, usize, usize, usize);
             SYS_splice => files::splice, (usize, usize, usize, usize, usize, usize);
             SYS_mmap => files::mmap, (*mut c_void, usize, c_int, c_int, c_int, i64);
+            SYS_mremap => files::mremap, (*mut c_void, usize, usize, c_int, *mut c_void);
+            SYS_mprotect => files::mprotect, (*mut c_void, usize, c_int);
             SYS_munmap => files::munmap, (*mut c_void, usize);
             SYS_msync => files::msync, (*mut c_void, usize, c_int);
             SYS_fstat => status::fstat, (c_int, *mut libc::stat);
