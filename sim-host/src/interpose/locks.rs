@@ -14,6 +14,7 @@ use super::{code, duration_of};
 use crate::hosting::baton::{self, hosted};
 use crate::hosting::descriptor::Io;
 use crate::hosting::device::hosts;
+use crate::hosting::queue::may_be_waited_at;
 use crate::hosting::real::forward;
 use crate::hosting::wait;
 use crate::leak;
@@ -29,7 +30,7 @@ fn wait_at(what: &'static str, address: usize, bits: u32, limit: Option<Duration
     pin(Some(address).filter(|address| baton::is_own_memory(*address)));
     let woken = wait::block_for(what, limit, |waker| waiter.poll(waker));
     pin(None);
-    if woken.is_none() && hosts.queues.part(address, &waiter) {
+    if woken.is_none() && hosts.queues.part(&waiter) {
         return Err(libc::ETIMEDOUT);
     }
     Ok(())
@@ -138,8 +139,15 @@ macro_rules! acquires {
         #[unsafe(no_mangle)]
         extern "C" fn $function(lock: *mut $type) -> c_int {
             if hosted() {
-                wait::leave_if_dead();
-                return acquire($what, lock as usize, None, || forward!($try as fn(*mut $type) -> c_int, lock));
+                let attempt = || forward!($try as fn(*mut $type) -> c_int, lock);
+                // One that is free is taken without a look at the simulation, which may be what allocates.
+                return match attempt() {
+                    libc::EBUSY => {
+                        wait::leave_if_dead();
+                        acquire($what, lock as usize, None, attempt)
+                    }
+                    result => result,
+                };
             }
             forward!($name as fn(*mut $type) -> c_int, lock)
         }
@@ -157,7 +165,7 @@ macro_rules! releases {
         #[unsafe(no_mangle)]
         extern "C" fn $function(lock: *mut $type) -> c_int {
             let result = forward!($name as fn(*mut $type) -> c_int, lock);
-            if hosted() {
+            if hosted() && may_be_waited_at(lock as usize) {
                 hosts().queues.wake(lock as usize, usize::MAX, ALL);
             }
             result
@@ -215,7 +223,7 @@ fn wait_for_condition(condition: usize, mutex: *mut pthread_mutex_t, limit: Opti
     let waiter = hosts.queues.join(condition, ALL);
     pthread_mutex_unlock(mutex);
     let woken = wait::block_for("a condition variable of C", limit, |waker| waiter.poll(waker));
-    let over = woken.is_none() && hosts.queues.part(condition, &waiter);
+    let over = woken.is_none() && hosts.queues.part(&waiter);
     pthread_mutex_lock(mutex);
     if over { libc::ETIMEDOUT } else { 0 }
 }
