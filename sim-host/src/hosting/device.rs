@@ -76,6 +76,7 @@ pub(crate) struct Hosts {
     pub(crate) groups: super::listening::Groups,
     pub(crate) variables: super::environment::All,
     pub(crate) mappings: super::memory::Mappings,
+    pub(crate) streams: super::streams::Streams,
     pub(crate) id: Cell<Option<DeviceId>>,
     _counted: Counted,
 }
@@ -158,6 +159,7 @@ impl Hosts {
 
     /// Ends a process: its threads die where they stand, its descriptors close.
     pub(crate) fn end(&self, process: Process) {
+        self.streams.forget(process, true);
         self.end_with(process, true);
     }
 
@@ -183,6 +185,7 @@ impl Hosts {
         self.threads.borrow_mut().retain(|_, thread| thread.process != process);
         self.queues.forget(process);
         self.unix.forget(process);
+        self.streams.forget(process, false);
         self.mappings.forget(process, machine_lives);
     }
 

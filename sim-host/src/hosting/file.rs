@@ -12,7 +12,7 @@ use sim_disk::posix::{self, Follow, Kind, Metadata, Mode};
 
 use super::descriptor::{Io, Object, errno_of};
 use super::device::{Entry, hosts};
-use super::{baton, memory, names, wait};
+use super::{memory, names, wait};
 
 /// What an open file reads from and writes to.
 enum Body {
@@ -180,9 +180,9 @@ impl OpenFile {
                     let start = at.map_or_else(|| self.seek(0, libc::SEEK_CUR), Ok)?;
                     hosts().mappings.before_read(self, start..start.saturating_add(buffer.len() as u64))?;
                 }
-                match baton::me() {
-                    Some(_) => told(wait::block_on_future("read", file.read_in_time(at, buffer))),
-                    None => told(file.read(at, buffer)),
+                match wait::can_wait() {
+                    true => told(wait::block_on_future("read", file.read_in_time(at, buffer))),
+                    false => told(file.read(at, buffer)),
                 }
             }
             Body::Text(text) => {
@@ -206,9 +206,9 @@ impl OpenFile {
     pub(crate) fn write_to(&self, at: Option<u64>, bytes: &[u8]) -> Io<usize> {
         match &self.body {
             Body::Disk(file) => {
-                let written = match baton::me() {
-                    Some(_) => told(wait::block_on_future("write", file.write_in_time(at, bytes)))?,
-                    None => told(file.write(at, bytes))?,
+                let written = match wait::can_wait() {
+                    true => told(wait::block_on_future("write", file.write_in_time(at, bytes)))?,
+                    false => told(file.write(at, bytes))?,
                 };
                 if memory::any() {
                     let appends = self.flags.get() & libc::O_APPEND != 0;
@@ -261,9 +261,9 @@ impl OpenFile {
     pub(crate) fn sync(&self) -> Io<()> {
         let Body::Disk(file) = &self.body else { return Ok(()) };
         self.bring_stores()?;
-        match baton::me() {
-            Some(_) => told(wait::block_on_future("fsync", file.sync())),
-            None => told(file.sync_now()),
+        match wait::can_wait() {
+            true => told(wait::block_on_future("fsync", file.sync())),
+            false => told(file.sync_now()),
         }
     }
 
@@ -271,9 +271,9 @@ impl OpenFile {
     pub(crate) fn sync_data(&self) -> Io<()> {
         let Body::Disk(file) = &self.body else { return Ok(()) };
         self.bring_stores()?;
-        match baton::me() {
-            Some(_) => told(wait::block_on_future("fdatasync", file.sync_data())),
-            None => told(file.sync_data_now()),
+        match wait::can_wait() {
+            true => told(wait::block_on_future("fdatasync", file.sync_data())),
+            false => told(file.sync_data_now()),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `epoll`, `pipe`, `socket`, `listening`, `unix`, `unix_datagrams`, `file` | the kinds of descriptors |
 //! | `heap`, `collector` | memory that programs allocate, and what becomes of that of the dead |
 //! | `memory` | files that are mapped into memory |
+//! | `streams` | streams of C |
 //! | `parking_lot` | threads that are killed while they wait for locks of that crate |
 //! | `queue` | waiting at an address: futexes and the locks of C |
 //! | `names`, `environment`, `output`, `signals` | the rest of a process |
@@ -38,6 +39,7 @@ pub(crate) mod real;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stack;
+pub(crate) mod streams;
 #[cfg(target_arch = "x86_64")]
 mod switch;
 #[cfg(target_arch = "aarch64")]

@@ -1,5 +1,6 @@
 //! Waiting in the simulation, for a hosted program that calls something that blocks.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -77,6 +78,23 @@ pub(crate) fn sleep(what: &'static str, duration: Duration) {
 /// So often a thread may yield in a row without time moving.
 const FREE_YIELDS: u32 = 20;
 
+thread_local! {
+    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something in no time: no other thread has its turn meanwhile, unless it has to wait for one.
+pub(crate) fn at_once<R>(f: impl FnOnce() -> R) -> R {
+    let before = AT_ONCE.replace(true);
+    let result = f();
+    AT_ONCE.set(before);
+    result
+}
+
+/// Whether what runs can take its time: on a thread of its own, and not in the middle of something.
+pub(crate) fn can_wait() -> bool {
+    baton::me().is_some() && !AT_ONCE.get()
+}
+
 /// Lets other threads run. One that does nothing else lets time pass.
 pub(crate) fn yield_now() {
     let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
@@ -97,14 +115,14 @@ pub(crate) fn pay_for_call() {
     let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
     let calls = me.calls.get() + 1;
     me.calls.set(calls);
-    if calls >= FREE_CALLS {
+    if calls >= FREE_CALLS && can_wait() {
         block_on_future("the time that its calls take", time::sleep(Duration::from_micros(FREE_CALLS.into())));
     }
 }
 
 /// Now and then, by the seed, lets other threads run at a place where a real scheduler might.
 pub(crate) fn may_yield() {
-    if below(16) == 15 && baton::me().is_some() {
+    if below(16) == 15 && can_wait() {
         block_on_future("a preemption", sim_core::task::yield_now());
     }
 }

@@ -17,6 +17,7 @@
 //! | `process` | environment, exit, signals, other processes |
 //! | `machine` | the machine, users and limits |
 //! | `temporary` | files with names of their own |
+//! | `streams` | streams of C, by fopencookie(3) |
 //! | `numbers`, `calls` | `syscall(2)`, and what calls are named |
 //! | `refused` | what a machine need not have, answered by an error |
 //! | `unmodelled` | what has no answer, by its name |
@@ -39,6 +40,7 @@ mod resolver;
 mod sleeps;
 mod sockets;
 mod status;
+mod streams;
 mod temporary;
 pub(crate) mod threads;
 mod unmodelled;

@@ -94,3 +94,14 @@ unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
         }
     }
 }
+
+/// A file for both reading and writing that has lost its name already.
+pub(super) fn nameless() -> Io<c_int> {
+    let mut template = *b"/tmp/tmpXXXXXX\0";
+    let make = |path: &Path| {
+        let descriptor = open(path, 0)?;
+        told(posix::unlink(path)).map(|()| descriptor)
+    };
+    // SAFETY: a string of ours.
+    unsafe { fill(template.as_mut_ptr().cast(), 0, make) }
+}

@@ -109,13 +109,8 @@ unmodelled! {
     posix_openpt c"posix_openpt" -> ERROR;
     getpt c"getpt" -> ERROR;
     daemon c"daemon" -> ERROR;
-    fopen c"fopen" -> NULL;
-    fopen64 c"fopen64" -> NULL;
     freopen c"freopen" -> NULL;
     freopen64 c"freopen64" -> NULL;
-    fdopen c"fdopen" -> NULL;
-    tmpfile c"tmpfile" -> NULL;
-    tmpfile64 c"tmpfile64" -> NULL;
     popen c"popen" -> NULL;
     system c"system" -> ERROR;
     execv c"execv" -> ERROR;
