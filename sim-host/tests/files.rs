@@ -312,3 +312,26 @@ fn reads_and_writes_that_reach_the_device_take_its_time() {
     });
     assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
 }
+
+#[test]
+fn devices_of_zeros_and_of_no_room_are_there_and_the_home_of_the_user_too() {
+    passes(|| {
+        use std::io::Read;
+        use std::os::unix::fs::FileTypeExt;
+        let mut bytes = [1; 8];
+        let zeros = open("/dev/zero");
+        assert_eq!(((&zeros).read(&mut bytes).unwrap(), bytes), (8, [0; 8]));
+        // SAFETY: a new place in the address space.
+        unsafe {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let map = libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_PRIVATE, zeros.as_raw_fd(), 0);
+            assert_ne!(map, libc::MAP_FAILED);
+            map.cast::<u8>().write_volatile(7);
+            assert_eq!(libc::munmap(map, 4096), 0);
+        }
+        assert_eq!(open("/dev/full").write(b"x").unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(open("/dev/null").write(b"x").unwrap(), 1);
+        assert!(std::fs::metadata("/dev/full").unwrap().file_type().is_char_device());
+        assert!(std::env::home_dir().unwrap().is_dir());
+    });
+}

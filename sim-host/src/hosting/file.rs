@@ -19,10 +19,49 @@ enum Body {
     Disk(posix::File),
     /// A text that the simulation made, such as `/etc/hosts`.
     Text(Vec<u8>),
+    Device(Device),
+}
+
+/// A device of characters: what it reads, and whether it takes what is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Device {
     /// `/dev/urandom`.
     Random,
     /// `/dev/null`.
     Null,
+    /// `/dev/zero`.
+    Zero,
+    /// `/dev/full`.
+    Full,
+}
+
+impl Device {
+    fn at(path: &Path) -> Option<Self> {
+        Some(match path.to_str()? {
+            "/dev/urandom" | "/dev/random" => Device::Random,
+            "/dev/null" => Device::Null,
+            "/dev/zero" => Device::Zero,
+            "/dev/full" => Device::Full,
+            _ => return None,
+        })
+    }
+
+    fn status() -> Status {
+        Status::plain(libc::S_IFCHR | 0o666, 0)
+    }
+
+    fn read(self, buffer: &mut [u8]) -> usize {
+        match self {
+            Device::Null => return 0,
+            Device::Random => _ = ambient::entropy(buffer),
+            Device::Zero | Device::Full => buffer.fill(0),
+        }
+        buffer.len()
+    }
+
+    fn write(self, bytes: &[u8]) -> Io<usize> {
+        if self == Device::Full { Err(libc::ENOSPC) } else { Ok(bytes.len()) }
+    }
 }
 
 /// An open file or directory.
@@ -98,10 +137,9 @@ fn mode_of(flags: c_int, permissions: u32) -> Mode {
 /// Opens a file of the process that runs.
 pub(crate) fn open(path: &Path, flags: c_int, permissions: u32) -> Io<OpenFile> {
     let path = absolute(path);
-    let body = match path.to_str() {
-        Some("/dev/urandom" | "/dev/random") => Body::Random,
-        Some("/dev/null") => Body::Null,
-        words => match words.and_then(names::text_of).filter(|_| !exists(&path)) {
+    let body = match Device::at(&path) {
+        Some(device) => Body::Device(device),
+        None => match path.to_str().and_then(names::text_of).filter(|_| !exists(&path)) {
             Some(text) => Body::Text(text.into_bytes()),
             None => Body::Disk(told(posix::open(&path, mode_of(flags, permissions)))?),
         },
@@ -145,9 +183,9 @@ pub(crate) fn status(path: &Path, follow: bool) -> Io<Status> {
     let follow = if follow { Follow::Always } else { Follow::NotLast };
     match told(posix::metadata(&path, follow)) {
         Ok(found) => Ok(found.into()),
-        Err(error) => match path.to_str() {
-            Some("/dev/urandom" | "/dev/random" | "/dev/null") => Ok(Status::plain(libc::S_IFCHR | 0o666, 0)),
-            words => match words.and_then(names::text_of) {
+        Err(error) => match Device::at(&path) {
+            Some(_) => Ok(Device::status()),
+            None => match path.to_str().and_then(names::text_of) {
                 Some(text) => Ok(Status::plain(libc::S_IFREG | 0o444, text.len() as u64)),
                 None => Err(error),
             },
@@ -164,11 +202,16 @@ impl OpenFile {
         }
     }
 
+    /// Whether it is `/dev/zero`, whose mappings are memory like any other.
+    pub(crate) fn is_zeros(&self) -> bool {
+        matches!(self.body, Body::Device(Device::Zero))
+    }
+
     pub(crate) fn status(&self) -> Io<Status> {
         match &self.body {
             Body::Disk(file) => told(file.metadata()).map(Status::from),
             Body::Text(text) => Ok(Status::plain(libc::S_IFREG | 0o444, text.len() as u64)),
-            Body::Random | Body::Null => Ok(Status::plain(libc::S_IFCHR | 0o666, 0)),
+            Body::Device(_) => Ok(Device::status()),
         }
     }
 
@@ -194,11 +237,7 @@ impl OpenFile {
                 }
                 Ok(length)
             }
-            Body::Random => {
-                ambient::entropy(buffer);
-                Ok(buffer.len())
-            }
-            Body::Null => Ok(0),
+            Body::Device(device) => Ok(device.read(buffer)),
         }
     }
 
@@ -222,7 +261,7 @@ impl OpenFile {
                 Ok(written)
             }
             Body::Text(_) => Err(libc::EACCES),
-            Body::Random | Body::Null => Ok(bytes.len()),
+            Body::Device(device) => device.write(bytes),
         }
     }
 

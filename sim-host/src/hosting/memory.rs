@@ -155,6 +155,14 @@ fn file_of(file: &OpenFile) -> Io<File> {
 impl Mappings {
     pub(crate) fn map(&self, description: &Rc<Description>, request: &Request) -> Io<usize> {
         let open = description.object.as_file().ok_or(libc::ENODEV)?;
+        if open.is_zeros() {
+            let Request { address, length, protection, flags, .. } = *request;
+            let flags = flags | libc::MAP_ANONYMOUS;
+            // SAFETY: the caller's wishes about its address space.
+            return check(unsafe {
+                raw(libc::SYS_mmap, [address, length, protection as usize, flags as usize, usize::MAX, 0])
+            });
+        }
         let disk = open.disk().map_err(|_| libc::ENODEV)?;
         let shared = request.flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         let writes = request.protection & libc::PROT_WRITE != 0;
