@@ -121,3 +121,52 @@ async fn parking_lot_and_crossbeam() {
     };
     node("program").host(program).join().await;
 }
+
+/// The sum of the squares below a million, by rayon's threads.
+fn sum_of_squares(pool: &rayon::ThreadPool) -> u64 {
+    use rayon::prelude::*;
+    let (low, high) = pool.install(|| {
+        rayon::join(
+            || (0..500_000u64).into_par_iter().map(|number| number * number).sum::<u64>(),
+            || (500_000..1_000_000u64).into_par_iter().map(|number| number * number).sum::<u64>(),
+        )
+    });
+    low + high
+}
+
+#[sim::test(seeds = 20)]
+async fn rayon_pools_of_two_nodes_and_after_a_restart() {
+    let program = || {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert_eq!(sum_of_squares(&pool), 333_332_833_333_500_000);
+        let total = AtomicU64::new(0);
+        pool.scope(|scope| {
+            for number in 1..=10 {
+                let total = &total;
+                scope.spawn(move |_| {
+                    thread::sleep(Duration::from_millis(number));
+                    total.fetch_add(number, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 55);
+    };
+    let (first, second) = (node("first").host(program), node("second").host(program));
+    sim::time::sleep(5.ms()).await;
+    first.crash();
+    first.restart();
+    first.join().await;
+    second.join().await;
+}
+
+#[sim::test(seeds = 5)]
+async fn a_thread_that_only_calls_does_not_stop_the_clocks() {
+    let program = || {
+        let alarm = thread::spawn(|| thread::sleep(Duration::from_millis(5)));
+        let mut log = std::fs::File::create("/log").unwrap();
+        while !alarm.is_finished() {
+            std::io::Write::write_all(&mut log, b"x").unwrap();
+        }
+    };
+    node("program").host(program).join().await;
+}

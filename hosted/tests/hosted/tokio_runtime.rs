@@ -77,3 +77,16 @@ async fn native_and_hosted_nodes_talk_to_each_other() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"hello");
 }
+
+/// Pinned: debug and release builds come to it. It changes with the programs' dependencies, and with what a seed means.
+const DIGEST_OF_SEED_7: u64 = 0x36af_2b1e_4aa2_28d0;
+
+#[test]
+fn a_seed_of_hosted_programs_has_one_digest_in_debug_and_in_release() {
+    let report = sim::simulation(7).run(async || {
+        node("server").host(main_of_the_server);
+        sim::time::sleep(50.ms()).await;
+        node("client").host(main_of_the_client).join().await;
+    });
+    assert!(report.passed() && report.digest == DIGEST_OF_SEED_7, "{report:#x?}");
+}

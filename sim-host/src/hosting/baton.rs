@@ -79,8 +79,9 @@ pub(crate) struct Thread {
     destructors: Cell<u8>,
     /// Times it yielded since it last waited.
     pub(crate) yields: Cell<u32>,
-    /// Calls it made since it last waited.
+    /// Calls it made since they were last counted, and when that was.
     pub(crate) calls: Cell<u32>,
+    pub(crate) counted_at: Cell<Option<u64>>,
     /// Signals that it blocks, as it believes.
     pub(crate) signal_mask: Cell<u64>,
     /// Where it waits, if that is an address of its own stack or thread-locals, to which others hold pointers.
@@ -158,6 +159,7 @@ impl Thread {
             destructors: Cell::new(0),
             yields: Cell::new(0),
             calls: Cell::new(0),
+            counted_at: Cell::new(None),
             signal_mask: Cell::new(0),
             pinned: Cell::new(None),
             task: Cell::new(None),

@@ -41,7 +41,6 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
             device::waiting(id, what, u64::from(me.number));
         }
         me.yields.set(0);
-        me.calls.set(0);
         me.park();
     }
 }
@@ -107,17 +106,21 @@ pub(crate) fn yield_now() {
     me.yields.set(yields.saturating_add(1));
 }
 
-/// So many calls a thread may make in a row without time moving.
+/// So many calls a thread may make while no time moves.
 const FREE_CALLS: u32 = 1_000;
 
-/// Counts a call. A thread that does nothing but call, and never waits, lets time pass: a microsecond a call.
+/// Counts a call. A thread that calls again and again, and never waits, lets time pass: a microsecond a call.
 pub(crate) fn pay_for_call() {
     let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
     let calls = me.calls.get() + 1;
-    me.calls.set(calls);
-    if calls >= FREE_CALLS && can_wait() {
+    if calls < FREE_CALLS || !can_wait() {
+        return me.calls.set(calls);
+    }
+    me.calls.set(0);
+    if ambient::monotonic_ns() == me.counted_at.get() {
         block_on_future("the time that its calls take", time::sleep(Duration::from_micros(FREE_CALLS.into())));
     }
+    me.counted_at.set(ambient::monotonic_ns());
 }
 
 /// Now and then, by the seed, lets other threads run at a place where a real scheduler might.
