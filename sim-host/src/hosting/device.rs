@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// What new files of it are not permitted (umask(2)).
     pub(crate) umask: u32,
     pub(crate) handlers: BTreeMap<i32, libc::sigaction>,
+    /// What its standard streams were made to stand for by dup2(2).
+    pub(crate) standard: BTreeMap<i32, Rc<Description>>,
     /// Signals that came and wait to be taken.
     pub(crate) pending: u64,
     /// Who waits for which signals; for none, who waits for a handler to have run.
@@ -72,6 +74,7 @@ pub(crate) struct Hosts {
     pub(crate) queues: Queues,
     pub(crate) settings: RefCell<BTreeMap<NodeId, super::node::Settings>>,
     pub(crate) output: RefCell<BTreeMap<NodeId, super::output::Printed>>,
+    pub(crate) unended: super::output::Unended,
     pub(crate) unix: super::unix::Names,
     pub(crate) groups: super::listening::Groups,
     pub(crate) variables: super::environment::All,
@@ -115,6 +118,7 @@ impl Hosts {
             directory,
             umask: 0o022,
             handlers: BTreeMap::new(),
+            standard: BTreeMap::new(),
             pending: 0,
             awaited: Vec::new(),
             handled: 0,
@@ -186,6 +190,7 @@ impl Hosts {
         self.queues.forget(process);
         self.unix.forget(process);
         self.streams.forget(process, false);
+        self.unended.end(process.node);
         self.mappings.forget(process, machine_lives);
     }
 

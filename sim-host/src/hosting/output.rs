@@ -1,14 +1,23 @@
 //! What hosted programs print.
 
-use std::ffi::c_int;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Once;
+use std::task::Waker;
 
-use sim_core::{Node, ambient};
+use sim_core::{Node, NodeId, ambient};
 
+use super::baton::hosted;
+use super::descriptor::{Io, Object};
 use super::device::{existing, hosts};
 use crate::syscall::raw;
 
 /// So much of each stream of a node is kept.
 const KEPT: usize = 1 << 20;
+
+/// A line that is longer is shown in pieces.
+const LONGEST_LINE: usize = 64 << 10;
 
 /// What a node has printed so far: the last mebibyte of each stream.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -24,8 +33,31 @@ pub fn printed(node: Node) -> Printed {
     existing().and_then(|hosts| hosts.output.borrow().get(&node.id()).cloned()).unwrap_or_default()
 }
 
-/// A hosted program writes to its standard output or error: kept for its node, put into the log of a recorded run, and
-/// passed on with the name of the node before every line.
+/// Lines that are not ended yet, by node and stream, and the name of the node.
+#[derive(Default)]
+pub(crate) struct Unended(RefCell<BTreeMap<(NodeId, c_int), Unfinished>>);
+
+type Unfinished = (String, Vec<u8>);
+
+impl Unended {
+    /// Shows what a node has printed and not ended with a new line.
+    pub(crate) fn end(&self, node: NodeId) {
+        for stream in [1, 2] {
+            let unended = self.0.borrow_mut().remove(&(node, stream));
+            unended.into_iter().for_each(|(name, line)| show(&name, stream, &line));
+        }
+    }
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        let unended = self.0.take();
+        unended.into_iter().for_each(|((_, stream), (name, line))| show(&name, stream, &line));
+    }
+}
+
+/// A hosted program writes to its standard output or error: kept for its node, and by the line put into the log of a
+/// recorded run and passed on with the name of the node before it.
 pub(crate) fn write(stream: c_int, bytes: &[u8]) {
     let node = sim_core::current_node();
     let hosts = hosts();
@@ -37,7 +69,18 @@ pub(crate) fn write(stream: c_int, bytes: &[u8]) {
         let surplus = kept.len().saturating_sub(KEPT);
         kept.drain(..surplus);
     }
-    let name = node.name();
+    let (name, ended) = {
+        let mut unended = hosts.unended.0.borrow_mut();
+        let (name, line) = unended.entry((node.id(), stream)).or_insert_with(|| (node.name(), Vec::new()));
+        line.extend_from_slice(bytes);
+        let last = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        let length = if line.len() - last > LONGEST_LINE { line.len() } else { last };
+        (name.clone(), line.drain(..length).collect::<Vec<u8>>())
+    };
+    show(&name, stream, &ended);
+}
+
+fn show(name: &str, stream: c_int, bytes: &[u8]) {
     let mut shown = String::new();
     for line in String::from_utf8_lossy(bytes).lines() {
         ambient::remark(if stream == 1 { "stdout" } else { "stderr" }, line.to_string());
@@ -45,4 +88,65 @@ pub(crate) fn write(stream: c_int, bytes: &[u8]) {
     }
     // SAFETY: a real descriptor, and bytes that are as long as said.
     unsafe { raw(libc::SYS_write, [stream as usize, shown.as_ptr() as usize, shown.len(), 0, 0, 0]) };
+}
+
+/// A standard stream that was duplicated.
+pub(crate) struct Standard(pub(crate) c_int);
+
+impl Object for Standard {
+    fn read(&self, _buffer: &mut [u8], _waker: &Waker) -> Io<usize> {
+        if self.0 == 0 { Ok(0) } else { Err(libc::EBADF) }
+    }
+
+    fn write(&self, bytes: &[u8], _waker: &Waker) -> Io<usize> {
+        if self.0 == 0 {
+            return Err(libc::EBADF);
+        }
+        write(self.0, bytes);
+        Ok(bytes.len())
+    }
+}
+
+/// The functions of a stream of C that is made of functions (fopencookie(3)); those that are missing do nothing.
+#[repr(C)]
+struct Functions {
+    read: usize,
+    write: extern "C" fn(*mut c_void, *const c_char, usize) -> isize,
+    seek: usize,
+    close: usize,
+}
+
+unsafe extern "C" {
+    static mut stdout: *mut libc::FILE;
+    static mut stderr: *mut libc::FILE;
+    fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut libc::FILE;
+}
+
+/// What C prints goes the way of write(2), whichever node prints it: its streams of this process lead here from now on.
+pub(crate) fn catch_what_c_prints() {
+    static CAUGHT: Once = Once::new();
+    CAUGHT.call_once(|| {
+        for (number, stream) in [(1, &raw mut stdout), (2, &raw mut stderr)] {
+            let functions = Functions { read: 0, write: written_by_c, seek: 0, close: 0 };
+            // SAFETY: a mode that ends in a zero byte, and functions of the right types.
+            let caught = unsafe { fopencookie(std::ptr::without_provenance_mut(number), c"w".as_ptr(), functions) };
+            if !caught.is_null() {
+                // SAFETY: a stream that was just made; the variable is the C library's, which lets programs assign to it
+                // (stdin(3)). Without a buffer nothing of one node waits for another to print.
+                unsafe {
+                    libc::setvbuf(caught, std::ptr::null_mut(), libc::_IONBF, 0);
+                    *stream = caught;
+                }
+            }
+        }
+    });
+}
+
+extern "C" fn written_by_c(stream: *mut c_void, bytes: *const c_char, length: usize) -> isize {
+    if hosted() {
+        // SAFETY: the C library's bytes, and their number.
+        return unsafe { crate::interpose::write(stream.addr() as c_int, bytes.cast(), length) };
+    }
+    // SAFETY: as above, to a real descriptor.
+    unsafe { raw(libc::SYS_write, [stream.addr(), bytes.addr(), length, 0, 0, 0]) }
 }

@@ -1,6 +1,7 @@
 //! Reading, writing, closing, duplicating: what all descriptors share.
 
 use std::ffi::{c_int, c_uint, c_ulong, c_void};
+use std::rc::Rc;
 
 use libc::{iovec, off_t, size_t, ssize_t};
 
@@ -9,6 +10,7 @@ use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{
     Description, Io, close as close_simulated, install, is_simulated, lookup, own_descriptors, with_entry,
 };
+use crate::hosting::device::hosts;
 use crate::hosting::file::OpenFile;
 use crate::hosting::real::forward;
 use crate::hosting::{output, pipe, wait};
@@ -23,11 +25,23 @@ fn is_output(descriptor: c_int) -> bool {
     (descriptor == 1 || descriptor == 2) && hosted()
 }
 
+/// What a standard stream of the process was made to stand for, if it was.
+fn redirected(descriptor: c_int) -> Option<Rc<Description>> {
+    if !(0..=2).contains(&descriptor) || !hosted() {
+        return None;
+    }
+    hosts().with_process(|state| state.standard.get(&descriptor).cloned()).flatten()
+}
+
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
     if is_simulated(descriptor) {
         // SAFETY: read(2) demands a valid buffer.
         return answer(with(descriptor, |d| d.read(unsafe { part_mut(buffer, length) })));
+    }
+    if let Some(description) = redirected(descriptor) {
+        // SAFETY: as above.
+        return answer(description.read(unsafe { part_mut(buffer, length) }));
     }
     if descriptor == 0 && hosted() {
         return 0;
@@ -37,13 +51,17 @@ pub(super) unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, len
 }
 
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+pub(crate) unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
     if is_simulated(descriptor) {
         if hosted() {
             wait::may_yield();
         }
         // SAFETY: write(2) demands a valid buffer.
         return answer(with(descriptor, |d| d.write(unsafe { part(buffer, length) })));
+    }
+    if let Some(description) = redirected(descriptor) {
+        // SAFETY: as above.
+        return answer(description.write(unsafe { part(buffer, length) }));
     }
     if is_output(descriptor) {
         // SAFETY: as above.
@@ -123,6 +141,10 @@ pub(super) unsafe extern "C" fn writev(descriptor: c_int, parts: *const iovec, c
         // SAFETY: writev(2) demands valid vectors.
         return answer(with(descriptor, |d| write_parts(d, unsafe { vectors(parts, count) })));
     }
+    if let Some(description) = redirected(descriptor) {
+        // SAFETY: writev(2) demands valid vectors.
+        return answer(write_parts(&description, unsafe { vectors(parts, count) }));
+    }
     if is_output(descriptor) {
         // SAFETY: as above.
         let parts = unsafe { vectors(parts, count) };
@@ -174,12 +196,25 @@ pub(super) extern "C" fn closefrom(first: c_int) {
 
 /// A second descriptor for what one stands for.
 fn duplicate(descriptor: c_int, close_on_exec: bool) -> Io<c_int> {
-    Ok(install(lookup(descriptor)?, close_on_exec))
+    Ok(install(standing_for(descriptor)?, close_on_exec))
+}
+
+/// What a descriptor stands for, a standard stream included.
+fn standing_for(descriptor: c_int) -> Io<Rc<Description>> {
+    match descriptor {
+        0..=2 => Ok(redirected(descriptor).unwrap_or_else(|| Description::new(output::Standard(descriptor)))),
+        _ => lookup(descriptor),
+    }
+}
+
+/// Whether it is the simulation that a descriptor of the program leads to.
+fn is_of_program(descriptor: c_int) -> bool {
+    is_simulated(descriptor) || hosted() && (0..=2).contains(&descriptor)
 }
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn dup(descriptor: c_int) -> c_int {
-    if is_simulated(descriptor) {
+    if is_of_program(descriptor) {
         return answer(duplicate(descriptor, false)) as c_int;
     }
     // SAFETY: the caller's argument, handed on unchanged.
@@ -188,8 +223,13 @@ pub(super) extern "C" fn dup(descriptor: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn dup3(descriptor: c_int, onto: c_int, flags: c_int) -> c_int {
-    if is_simulated(descriptor) && is_simulated(onto) {
-        let moved = lookup(descriptor).and_then(|description| {
+    if hosted() && (0..=2).contains(&onto) {
+        let before = standing_for(descriptor)
+            .map(|description| hosts().with_process(|state| state.standard.insert(onto, description)));
+        return answer(before.map(|_| onto)) as c_int;
+    }
+    if is_of_program(descriptor) && is_simulated(onto) {
+        let moved = standing_for(descriptor).and_then(|description| {
             with_entry(onto, |entry| {
                 entry.close_on_exec = flags & libc::O_CLOEXEC != 0;
                 std::mem::replace(&mut entry.description, description)
@@ -212,7 +252,8 @@ pub(super) extern "C" fn dup2(descriptor: c_int, onto: c_int) -> c_int {
 /// fcntl(2) is variadic in C; on Linux for x86-64 and AArch64 its third argument is passed as that of a plain function.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int {
-    if is_simulated(descriptor) {
+    let duplicates = matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC);
+    if is_simulated(descriptor) || duplicates && is_of_program(descriptor) {
         return answer(control(descriptor, command, argument)) as c_int;
     }
     // SAFETY: the caller's arguments, handed on unchanged.
@@ -230,7 +271,7 @@ fn control(descriptor: c_int, command: c_int, argument: usize) -> Io<c_int> {
         // The standard library asks before it closes what a dead process left behind.
         return Ok(0);
     }
-    let description = lookup(descriptor)?;
+    let description = standing_for(descriptor)?;
     match command {
         libc::F_DUPFD => duplicate(descriptor, false),
         libc::F_DUPFD_CLOEXEC => duplicate(descriptor, true),
