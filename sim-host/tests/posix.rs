@@ -119,6 +119,29 @@ fn a_real_path_is_seen_where_it_was_asked_for_and_is_read_only() {
     assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
 }
 
+#[test]
+fn a_library_that_is_really_there_can_be_loaded() {
+    let report = Sim::new(1).run(async || {
+        let places = ["/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/usr/lib"];
+        let library = places.map(|place| format!("{place}/libanl.so.1"));
+        let library = library.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
+        let load = move || {
+            let name = std::ffi::CString::new(&*library).unwrap();
+            // SAFETY: a string of C; the library of the C library has no constructors.
+            unsafe {
+                let loaded = libc::dlopen(name.as_ptr(), libc::RTLD_NOW);
+                let why = if loaded.is_null() { Some(std::ffi::CStr::from_ptr(libc::dlerror())) } else { None };
+                why.map(|why| why.to_string_lossy().into_owned())
+            }
+        };
+        let again = load.clone();
+        node("may-not").host(move || assert!(load().unwrap().contains("No such file"))).join().await;
+        let may = node("may").reads_real_path("/lib").reads_real_path("/usr/lib").reads_real_path("/lib64");
+        may.host(move || assert_eq!(again(), None)).join().await;
+    });
+    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+}
+
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_signal: c_int) {

@@ -63,13 +63,22 @@ unsafe fn status_at(directory: c_int, path: *const c_char, flags: c_int) -> Io<S
     found
 }
 
-/// Whether the simulation answers for a path.
+/// Whether the simulation answers for a path beside a directory, which is the directory itself where it is empty.
 ///
 /// # Safety
 /// `path` must be null or end in a zero byte.
-unsafe fn is_ours(path: *const c_char) -> bool {
+unsafe fn is_ours(directory: c_int, path: *const c_char) -> bool {
+    if is_simulated(directory) {
+        return true;
+    }
+    if !hosted() || path.is_null() {
+        return false;
+    }
     // SAFETY: the caller's promise.
-    hosted() && !path.is_null() && !is_real(unsafe { path_of(path) })
+    let path = unsafe { path_of(path) };
+    // What is read for real has a real descriptor.
+    let is_real_descriptor = path.as_os_str().is_empty() && directory > 2;
+    !is_real_descriptor && !is_real(path)
 }
 
 macro_rules! stats {
@@ -78,7 +87,7 @@ macro_rules! stats {
         pub(super) unsafe extern "C" fn $fstatat(directory: c_int, path: *const c_char, out: *mut $type, flags: c_int) -> c_int {
             // SAFETY: stat(2) demands a string that ends in a zero byte, and room for the answer.
             unsafe {
-                if is_ours(path) || is_simulated(directory) {
+                if is_ours(directory, path) {
                     return answer(status_at(directory, path, flags).map(|found| {
                         out.cast::<libc::stat64>().write(stat_of(&found));
                         0
@@ -131,7 +140,7 @@ pub(super) unsafe extern "C" fn statx(
 ) -> c_int {
     // SAFETY: statx(2) demands a string that ends in a zero byte, and room for the answer.
     unsafe {
-        if !is_ours(path) && !is_simulated(directory) {
+        if !is_ours(directory, path) {
             let args = [directory as usize, path as usize, flags as usize, mask as usize, out as usize, 0];
             return call(libc::SYS_statx, args) as c_int;
         }
@@ -197,7 +206,7 @@ pub(super) unsafe extern "C" fn utimensat(
 ) -> c_int {
     // SAFETY: utimensat(2) demands a string that ends in a zero byte or null, and times that are valid or null.
     unsafe {
-        if is_ours(path) || is_simulated(directory) {
+        if is_ours(directory, path) {
             return answer(set_times(directory, path, times, flags)) as c_int;
         }
         let args = [directory as usize, path as usize, times as usize, flags as usize, 0, 0];
