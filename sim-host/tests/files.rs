@@ -159,6 +159,8 @@ fn a_process_and_its_machine_are_the_same_on_every_computer() {
             assert_eq!(limit.rlim_cur, 1 << 20);
             assert_eq!(libc::sysinfo(&mut machine), 0);
             assert_eq!((machine.totalram, machine.mem_unit), (1 << 30, 1));
+            assert_eq!((libc::setuid(1_000), libc::getuid()), (0, 0));
+            assert_eq!((libc::sethostname(c"other".as_ptr(), 5), error()), (-1, libc::EPERM));
             assert_eq!(libc::umask(0o077), 0o022);
             assert_eq!(CStr::from_ptr((*libc::getpwuid(0)).pw_name), c"root");
             assert!(libc::getpwnam(c"nobody".as_ptr()).is_null());

@@ -11,6 +11,7 @@ use sim_core::{Node, NodeId, ambient};
 use super::baton::hosted;
 use super::descriptor::{Io, Object};
 use super::device::{existing, hosts};
+use super::streams::{Functions, fopencookie};
 use crate::syscall::raw;
 
 /// So much of each stream of a node is kept.
@@ -107,19 +108,9 @@ impl Object for Standard {
     }
 }
 
-/// The functions of a stream of C that is made of functions (fopencookie(3)); those that are missing do nothing.
-#[repr(C)]
-struct Functions {
-    read: usize,
-    write: extern "C" fn(*mut c_void, *const c_char, usize) -> isize,
-    seek: usize,
-    close: usize,
-}
-
 unsafe extern "C" {
     static mut stdout: *mut libc::FILE;
     static mut stderr: *mut libc::FILE;
-    fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut libc::FILE;
 }
 
 /// What C prints goes the way of write(2), whichever node prints it: its streams of this process lead here from now on.
@@ -127,7 +118,7 @@ pub(crate) fn catch_what_c_prints() {
     static CAUGHT: Once = Once::new();
     CAUGHT.call_once(|| {
         for (number, stream) in [(1, &raw mut stdout), (2, &raw mut stderr)] {
-            let functions = Functions { read: 0, write: written_by_c, seek: 0, close: 0 };
+            let functions = Functions { write: Some(written_by_c), ..Functions::default() };
             // SAFETY: a mode that ends in a zero byte, and functions of the right types.
             let caught = unsafe { fopencookie(std::ptr::without_provenance_mut(number), c"w".as_ptr(), functions) };
             if !caught.is_null() {

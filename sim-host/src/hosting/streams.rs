@@ -3,12 +3,27 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int, c_void};
 
 use libc::FILE;
 use sim_core::device::{self, Process};
 
 use super::real::forward;
+
+/// What the C library calls in place of system calls for a stream that is made of functions (fopencookie(3)); those that are
+/// missing do nothing.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Functions {
+    pub(crate) read: Option<unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> isize>,
+    pub(crate) write: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> isize>,
+    pub(crate) seek: Option<unsafe extern "C" fn(*mut c_void, *mut i64, c_int) -> c_int>,
+    pub(crate) close: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+}
+
+unsafe extern "C" {
+    pub(crate) fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut FILE;
+}
 
 #[derive(Default)]
 pub(crate) struct Streams(RefCell<BTreeMap<usize, (Process, c_int)>>);

@@ -135,6 +135,17 @@ answers! {
     geteuid c"geteuid" () -> uid_t => 0;
     getgid c"getgid" () -> gid_t => 0;
     getegid c"getegid" () -> gid_t => 0;
+    // Root may be anybody, and permissions are never enforced: who it is stays the same.
+    setuid c"setuid" (user: uid_t) -> c_int => 0;
+    seteuid c"seteuid" (user: uid_t) -> c_int => 0;
+    setreuid c"setreuid" (real: uid_t, effective: uid_t) -> c_int => 0;
+    setresuid c"setresuid" (real: uid_t, effective: uid_t, saved: uid_t) -> c_int => 0;
+    setgid c"setgid" (id: gid_t) -> c_int => 0;
+    setegid c"setegid" (id: gid_t) -> c_int => 0;
+    setregid c"setregid" (real: gid_t, effective: gid_t) -> c_int => 0;
+    setresgid c"setresgid" (real: gid_t, effective: gid_t, saved: gid_t) -> c_int => 0;
+    setgroups c"setgroups" (count: size_t, list: *const gid_t) -> c_int => 0;
+    initgroups c"initgroups" (name: *const c_char, own: gid_t) -> c_int => 0;
     get_nprocs c"get_nprocs" () -> c_int => 1;
     get_nprocs_conf c"get_nprocs_conf" () -> c_int => 1;
     get_phys_pages c"get_phys_pages" () -> c_long => PAGES;

@@ -20,6 +20,17 @@ macro_rules! refuses {
 
 refuses! {
     timerfd_create c"timerfd_create" ENOSYS;
+    sethostname c"sethostname" EPERM;
+    setdomainname c"setdomainname" EPERM;
+    sethostid c"sethostid" EPERM;
+    adjtimex c"adjtimex" EPERM;
+    clock_adjtime c"clock_adjtime" EPERM;
+    ntp_adjtime c"ntp_adjtime" EPERM;
+    reboot c"reboot" EPERM;
+    swapon c"swapon" EPERM;
+    swapoff c"swapoff" EPERM;
+    acct c"acct" EPERM;
+    klogctl c"klogctl" EPERM;
     tcgetattr c"tcgetattr" ENOTTY;
     tcsetattr c"tcsetattr" ENOTTY;
     sockatmark c"sockatmark" EINVAL;

@@ -12,20 +12,11 @@ use crate::hosting::descriptor::{Io, is_simulated, lookup};
 use crate::hosting::device::{existing, hosts};
 use crate::hosting::node::is_real;
 use crate::hosting::real::forward;
-use crate::hosting::{streams, wait};
-
-/// What the C library calls in place of system calls (fopencookie(3)).
-#[repr(C)]
-struct Calls {
-    read: unsafe extern "C" fn(*mut c_void, *mut c_char, size_t) -> ssize_t,
-    write: unsafe extern "C" fn(*mut c_void, *const c_char, size_t) -> ssize_t,
-    seek: unsafe extern "C" fn(*mut c_void, *mut i64, c_int) -> c_int,
-    close: unsafe extern "C" fn(*mut c_void) -> c_int,
-}
+use crate::hosting::streams::{self, Functions, fopencookie};
+use crate::hosting::wait;
 
 unsafe extern "C" {
     fn __fsetlocking(stream: *mut FILE, how: c_int) -> c_int;
-    fn fopencookie(cookie: *mut c_void, mode: *const c_char, calls: Calls) -> *mut FILE;
 }
 
 /// FSETLOCKING_BYCALLER (stdio_ext.h).
@@ -91,9 +82,9 @@ fn flags_of(mode: &CStr) -> Io<c_int> {
 /// # Safety
 /// `mode` must end in a zero byte.
 unsafe fn stream(descriptor: c_int, mode: *const c_char) -> *mut FILE {
-    let calls = Calls { read, write, seek, close };
-    // SAFETY: the caller's promise; the calls are of the types that fopencookie(3) wants.
-    let stream = unsafe { fopencookie(descriptor as usize as *mut c_void, mode, calls) };
+    let functions = Functions { read: Some(read), write: Some(write), seek: Some(seek), close: Some(close) };
+    // SAFETY: the caller's promise; the functions are of the types that fopencookie(3) wants.
+    let stream = unsafe { fopencookie(descriptor as usize as *mut c_void, mode, functions) };
     if !stream.is_null() {
         // Its lock would be a real one.
         // SAFETY: a stream that is there.

@@ -96,6 +96,13 @@ unmodelled! {
     wait4 c"wait4" -> ERROR;
     waitid c"waitid" -> ERROR;
     waitpid c"waitpid" -> ERROR;
+    killpg c"killpg" -> ERROR;
+    sigqueue c"sigqueue" -> ERROR;
+    tgkill c"tgkill" -> ERROR;
+    openlog c"openlog" -> ERROR;
+    ftok c"ftok" -> ERROR;
+    lockf c"lockf" -> ERROR;
+    lockf64 c"lockf64" -> ERROR;
     ptrace c"ptrace" -> ERROR;
     process_vm_readv c"process_vm_readv" -> ERROR;
     process_vm_writev c"process_vm_writev" -> ERROR;
