@@ -39,6 +39,7 @@ fn what_c_prints_is_output_of_its_node() {
             printf(c"one %d line, ".as_ptr(), 5);
             puts(c"ended".as_ptr());
             libc::fputs(c"wrong\n".as_ptr(), stderr);
+            assert_eq!(libc::fileno(stderr), 2);
         }),
         // SAFETY: as above.
         ("b", || unsafe {

@@ -470,3 +470,31 @@ fn a_pair_of_packets_in_sequence_ends_with_its_peer() {
         assert_eq!(errno(), libc::EPIPE);
     });
 }
+
+#[test]
+fn a_node_has_a_loopback_and_a_device_with_its_address() {
+    passes(|| {
+        let mut list = std::ptr::null_mut();
+        // SAFETY: room for a pointer.
+        assert_eq!(unsafe { libc::getifaddrs(&mut list) }, 0);
+        let (mut next, mut told) = (list, Vec::new());
+        // SAFETY: a list that ends in null, whose entries have a name and an address.
+        while let Some(entry) = unsafe { next.as_ref() } {
+            // SAFETY: as above.
+            let name = unsafe { std::ffi::CStr::from_ptr(entry.ifa_name) }.to_str().unwrap();
+            // SAFETY: as above; of IPv4 where it says so.
+            unsafe {
+                if c_int::from((*entry.ifa_addr).sa_family) == libc::AF_INET {
+                    let address = entry.ifa_addr.cast::<libc::sockaddr_in>().read();
+                    told.push((name.to_string(), Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes())));
+                }
+            }
+            next = entry.ifa_next;
+        }
+        let own = std::net::ToSocketAddrs::to_socket_addrs("program:0").unwrap().next().unwrap();
+        assert_eq!(told[0], ("lo".to_string(), Ipv4Addr::LOCALHOST));
+        assert_eq!((told.len(), &told[1].0[..], told[1].1.into()), (2, "eth0", own.ip()));
+        // SAFETY: the list from above.
+        unsafe { libc::freeifaddrs(list) };
+    });
+}

@@ -152,7 +152,7 @@ fn begin(falls_apart: bool) -> Process {
     hosts.variables.borrow_mut().insert(process.node, fresh);
     // A process that is just starting is alive.
     let _ = sim_disk::posix::have_tmp();
-    super::output::catch_what_c_prints();
+    crate::interpose::streams::catch_standard();
     pin_to_one_processor();
     crate::strict::prepare();
     crate::strict::enter_thread();

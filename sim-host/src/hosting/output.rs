@@ -2,16 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::{c_char, c_int, c_void};
-use std::sync::Once;
+use std::ffi::c_int;
 use std::task::Waker;
 
 use sim_core::{Node, NodeId, ambient};
 
-use super::baton::hosted;
 use super::descriptor::{Io, Object};
 use super::device::{existing, hosts};
-use super::streams::{Functions, fopencookie};
 use crate::syscall::raw;
 
 /// So much of each stream of a node is kept.
@@ -106,38 +103,4 @@ impl Object for Standard {
         write(self.0, bytes);
         Ok(bytes.len())
     }
-}
-
-unsafe extern "C" {
-    static mut stdout: *mut libc::FILE;
-    static mut stderr: *mut libc::FILE;
-}
-
-/// What C prints goes the way of write(2), whichever node prints it: its streams of this process lead here from now on.
-pub(crate) fn catch_what_c_prints() {
-    static CAUGHT: Once = Once::new();
-    CAUGHT.call_once(|| {
-        for (number, stream) in [(1, &raw mut stdout), (2, &raw mut stderr)] {
-            let functions = Functions { write: Some(written_by_c), ..Functions::default() };
-            // SAFETY: a mode that ends in a zero byte, and functions of the right types.
-            let caught = unsafe { fopencookie(std::ptr::without_provenance_mut(number), c"w".as_ptr(), functions) };
-            if !caught.is_null() {
-                // SAFETY: a stream that was just made; the variable is the C library's, which lets programs assign to it
-                // (stdin(3)). Without a buffer nothing of one node waits for another to print.
-                unsafe {
-                    libc::setvbuf(caught, std::ptr::null_mut(), libc::_IONBF, 0);
-                    *stream = caught;
-                }
-            }
-        }
-    });
-}
-
-extern "C" fn written_by_c(stream: *mut c_void, bytes: *const c_char, length: usize) -> isize {
-    if hosted() {
-        // SAFETY: the C library's bytes, and their number.
-        return unsafe { crate::interpose::write(stream.addr() as c_int, bytes.cast(), length) };
-    }
-    // SAFETY: as above, to a real descriptor.
-    unsafe { raw(libc::SYS_write, [stream.addr(), bytes.addr(), length, 0, 0, 0]) }
 }

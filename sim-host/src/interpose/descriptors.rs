@@ -51,7 +51,7 @@ pub(super) unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, len
 }
 
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+pub(super) unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
     if is_simulated(descriptor) {
         if hosted() {
             wait::may_yield();

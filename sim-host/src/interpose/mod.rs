@@ -13,7 +13,7 @@
 //! | `locks` | futexes, and the locks of C that are made of them |
 //! | `descriptors`, `ready`, `sockets`, `options`, `files` | descriptors |
 //! | `names`, `directories`, `status` | names of files, what is in directories, what stat tells |
-//! | `resolver` | names of hosts |
+//! | `resolver`, `interfaces` | names of hosts, and the network devices of one |
 //! | `process` | environment, exit, signals, other processes |
 //! | `machine` | the machine, users and limits |
 //! | `temporary` | files with names of their own |
@@ -28,6 +28,7 @@ mod calls;
 mod descriptors;
 mod directories;
 mod files;
+mod interfaces;
 mod locks;
 mod machine;
 mod names;
@@ -40,7 +41,7 @@ mod resolver;
 mod sleeps;
 mod sockets;
 mod status;
-mod streams;
+pub(crate) mod streams;
 mod temporary;
 pub(crate) mod threads;
 mod unmodelled;
@@ -53,7 +54,6 @@ use libc::{size_t, timespec};
 use crate::hosting::descriptor::Io;
 use crate::syscall::set_errno;
 
-pub(crate) use descriptors::write;
 pub(crate) use numbers::answer_call;
 
 /// What a C function returns: the result, or -1 with `errno` set.

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{FILE, size_t, ssize_t};
 
@@ -17,6 +18,36 @@ use crate::hosting::wait;
 
 unsafe extern "C" {
     fn __fsetlocking(stream: *mut FILE, how: c_int) -> c_int;
+}
+
+unsafe extern "C" {
+    static mut stdout: *mut FILE;
+    static mut stderr: *mut FILE;
+}
+
+/// The streams that `stdout` and `stderr` of this process are, once they are caught.
+static STANDARD: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// What C prints goes the way of write(2) from now on, whichever node prints it.
+pub(crate) fn catch_standard() {
+    for (place, variable) in [&raw mut stdout, &raw mut stderr].into_iter().enumerate() {
+        if STANDARD[place].load(Ordering::Relaxed) != 0 {
+            continue;
+        }
+        let functions = Functions { write: Some(write), ..Functions::default() };
+        let descriptor = std::ptr::without_provenance_mut(place + 1);
+        // SAFETY: a mode that ends in a zero byte, and functions of the types that fopencookie(3) wants.
+        let caught = unsafe { fopencookie(descriptor, c"w".as_ptr(), functions) };
+        if !caught.is_null() {
+            STANDARD[place].store(caught as usize, Ordering::Relaxed);
+            // SAFETY: a stream that was just made; the variable is the C library's, which lets programs assign to it
+            // (stdin(3)). Without a buffer nothing of one node waits for another to print.
+            unsafe {
+                libc::setvbuf(caught, null_mut(), libc::_IONBF, 0);
+                *variable = caught;
+            }
+        }
+    }
 }
 
 /// FSETLOCKING_BYCALLER (stdio_ext.h).
@@ -188,6 +219,8 @@ macro_rules! tells_descriptor {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $function(stream: *mut FILE) -> c_int {
             let ours = existing().filter(|_| hosted()).and_then(|hosts| hosts.streams.descriptor_of(stream));
+            let standard = STANDARD.iter().position(|known| known.load(Ordering::Relaxed) == stream as usize);
+            let ours = ours.or(standard.map(|place| place as c_int + 1));
             ours.unwrap_or_else(|| forward!($name as fn(*mut FILE) -> c_int, stream))
         }
     )*};

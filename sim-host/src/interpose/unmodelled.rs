@@ -125,7 +125,6 @@ unmodelled! {
     execvpe c"execvpe" -> ERROR;
     fexecve c"fexecve" -> ERROR;
     vhangup c"vhangup" -> ERROR;
-    getifaddrs c"getifaddrs" -> ERROR;
     getpwent c"getpwent" -> NULL;
     getgrent c"getgrent" -> NULL;
     getspnam c"getspnam" -> NULL;
