@@ -407,3 +407,30 @@ fn a_thread_may_leave_by_pthread_exit_with_a_result() {
         assert_eq!(result as usize, 7);
     });
 }
+
+#[test]
+fn what_keys_of_a_killed_thread_hold_is_destroyed_by_nobody() {
+    static DESTROYED: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn destroy(_: *mut c_void) {
+        DESTROYED.fetch_add(1, Ordering::Relaxed);
+    }
+    let report = Sim::new(1).run(async || {
+        let program = node("program").host(|| {
+            let mut key = 0;
+            // SAFETY: room for a key, whose values are only counted.
+            unsafe {
+                libc::pthread_key_create(&mut key, Some(destroy));
+                libc::pthread_setspecific(key, (&raw const DESTROYED).cast());
+            }
+            std::thread::sleep(Duration::from_secs(3600));
+        });
+        sim_core::time::sleep(Duration::from_millis(1)).await;
+        program.crash();
+    });
+    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    // The C library gives the stack of the killed, with its control block, to the next thread.
+    for _ in 0..4 {
+        std::thread::spawn(|| ()).join().unwrap();
+    }
+    assert_eq!(DESTROYED.load(Ordering::Relaxed), 0);
+}

@@ -29,9 +29,9 @@ async fn what_is_not_modelled_ends_the_run_with_its_name() {
     let went_on = Arc::new(AtomicBool::new(false));
     let flag = went_on.clone();
     let program = node("program").host(move || {
-        let uptime = rustix::system::sysinfo().uptime;
-        flag.store(uptime > 0, Ordering::Relaxed);
+        let watch = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::empty());
+        flag.store(watch.is_ok(), Ordering::Relaxed);
     });
     program.join().await;
-    assert!(!went_on.load(Ordering::Relaxed), "the real machine's uptime was told");
+    assert!(!went_on.load(Ordering::Relaxed), "the real machine was asked");
 }

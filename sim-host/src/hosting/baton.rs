@@ -254,6 +254,7 @@ impl Thread {
         self.joiner.take().into_iter().for_each(Waker::wake);
         HOSTED.set(false);
         ambient::give_back();
+        real::forget_keys();
         self.dock.leave();
         unreachable!("a thread that has left was given the baton")
     }

@@ -158,3 +158,18 @@ pub(crate) fn call_at_thread_end(call: extern "C" fn(*mut c_void), argument: *mu
     // SAFETY: a key of ours; the value is only ever handed to its destructor.
     unsafe { libc::pthread_setspecific((key - 1) as libc::pthread_key_t, argument) };
 }
+
+/// Forgets what the keys of the calling thread hold. The C library gives a thread's control block to another as it is, which
+/// would call the destructors of a thread that was killed.
+pub(crate) fn forget_keys() {
+    /// limits.h, PTHREAD_KEYS_MAX.
+    const KEYS: libc::pthread_key_t = 1024;
+    for key in 0..KEYS {
+        // SAFETY: a key that nobody made holds nothing, and is not set.
+        unsafe {
+            if !libc::pthread_getspecific(key).is_null() {
+                libc::pthread_setspecific(key, std::ptr::null());
+            }
+        }
+    }
+}
