@@ -19,29 +19,11 @@ const WORTH: usize = 1 << 20;
 const PART: usize = 8;
 
 static NEXT: AtomicUsize = AtomicUsize::new(WORTH);
-/// Simulations in this process that host programs.
-static SIMULATIONS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts a simulation for as long as it lives.
-pub(super) struct Counted;
-
-impl Default for Counted {
-    fn default() -> Self {
-        SIMULATIONS.fetch_add(1, Ordering::Relaxed);
-        Counted
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        SIMULATIONS.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Looks through what was buried, if that is worth it. Called on the thread of the simulation, while no program runs.
 pub(super) fn collect() {
-    // Another simulation would move its pointers meanwhile.
-    if heap::has_its_own() || SIMULATIONS.load(Ordering::Relaxed) != 1 {
+    // In a process with more than this run another thread might unmap what is looked at, or move its pointers.
+    if heap::has_its_own() || !crate::leak::has_process() {
         return;
     }
     let region = heap::lock();
@@ -173,7 +155,7 @@ impl Search {
         self.seen += range.len();
         let words = range.start.next_multiple_of(WORD)..range.end & !(WORD - 1);
         for word in words.step_by(WORD) {
-            // SAFETY: memory of this process that is mapped; another thread may write to it, but not unmap it.
+            // SAFETY: memory that is mapped, in a process whose other threads wait or write, and unmap nothing.
             let address = unsafe { AtomicUsize::from_ptr(word as *mut usize) }.load(Ordering::Relaxed);
             if address.wrapping_sub(ours.start) < ours.end - ours.start {
                 self.reach(address);

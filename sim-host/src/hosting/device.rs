@@ -12,7 +12,7 @@ use sim_core::device::{self, Device, DeviceId, Down, Process};
 use slab::Slab;
 
 use super::baton::Thread;
-use super::collector::{self, Counted};
+use super::collector;
 use super::descriptor::Description;
 use super::heap::Memory;
 use super::queue::Queues;
@@ -81,7 +81,6 @@ pub(crate) struct Hosts {
     pub(crate) mappings: super::memory::Mappings,
     pub(crate) streams: super::streams::Streams,
     pub(crate) id: Cell<Option<DeviceId>>,
-    _counted: Counted,
 }
 
 /// What descriptors of the dead stand for.

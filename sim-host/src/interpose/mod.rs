@@ -54,6 +54,7 @@ use libc::{size_t, timespec};
 use crate::hosting::descriptor::Io;
 use crate::syscall::set_errno;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use numbers::answer_call;
 
 /// What a C function returns: the result, or -1 with `errno` set.

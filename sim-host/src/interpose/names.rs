@@ -38,7 +38,7 @@ fn done(result: std::io::Result<()>) -> Io<c_int> {
 /// Functions of one path: on the disk of the node for a hosted program, and the real call otherwise.
 macro_rules! of_a_path {
     ($($function:ident($($before:ident: $before_type:ty)?; $($after:ident: $after_type:ty),*)
-        $number:ident [$($arg:expr),*] at $directory:expr => $act:expr;)*) => {$(
+        $number:ident [$($arg:expr),*] $(+ [$last:expr])? at $directory:expr => $act:expr;)*) => {$(
         #[unsafe(no_mangle)]
         pub(super) unsafe extern "C" fn $function(
             $($before: $before_type,)?
@@ -53,8 +53,8 @@ macro_rules! of_a_path {
             }
             let mut args = [0usize; 6];
             let given = [$($before as usize,)? path as usize $(, $after as usize)*];
-            let prefix: &[usize] = &[$($arg),*];
-            args.iter_mut().zip(prefix.iter().chain(&given)).for_each(|(to, from)| *to = *from);
+            let (prefix, last): (&[usize], &[usize]) = (&[$($arg),*], &[$($last as usize)?]);
+            args.iter_mut().zip(prefix.iter().chain(&given).chain(last)).for_each(|(to, from)| *to = *from);
             // SAFETY: the caller's arguments, handed on unchanged.
             unsafe { call(libc::$number, args) as c_int }
         }
@@ -101,7 +101,7 @@ const H: usize = HERE as usize;
 of_a_path! {
     mkdir(; mode: c_uint) SYS_mkdirat [H] at HERE => |path: &Path| make_directory(path, mode);
     mkdirat(directory: c_int; mode: c_uint) SYS_mkdirat [] at directory => |path: &Path| make_directory(path, mode);
-    rmdir(; ) SYS_rmdir [] at HERE => |path: &Path| posix::remove_dir(path);
+    rmdir(; ) SYS_unlinkat [H] + [libc::AT_REMOVEDIR] at HERE => |path: &Path| posix::remove_dir(path);
     unlink(; ) SYS_unlinkat [H] at HERE => |path: &Path| posix::unlink(path);
     unlinkat(directory: c_int; flags: c_int) SYS_unlinkat [] at directory => |path: &Path| remove_at(path, flags);
     truncate(; size: i64) SYS_truncate [] at HERE => |path: &Path| truncate_to(path, size);
@@ -113,7 +113,8 @@ of_a_path! {
     faccessat(directory: c_int; mode: c_int, _flags: c_int) SYS_faccessat [] at directory
         => |path: &Path| access_is_allowed(path, mode);
     chown(; _user: c_uint, _group: c_uint) SYS_fchownat [H] at HERE => |path: &Path| give_away(path, true);
-    lchown(; _user: c_uint, _group: c_uint) SYS_lchown [] at HERE => |path: &Path| give_away(path, false);
+    lchown(; _user: c_uint, _group: c_uint) SYS_fchownat [H] + [libc::AT_SYMLINK_NOFOLLOW] at HERE
+        => |path: &Path| give_away(path, false);
     fchownat(directory: c_int; _user: c_uint, _group: c_uint, flags: c_int) SYS_fchownat [] at directory
         => |path: &Path| give_away(path, flags & libc::AT_SYMLINK_NOFOLLOW == 0);
 }
