@@ -2,29 +2,18 @@
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what hosted programs use")]
 
+mod kit;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use sim_core::{Outcome, Report, Sim, node};
+use sim_core::{Outcome, Sim, node};
 use sim_host::hosting::node::Host;
 
-/// Runs a program on a node, alone.
-fn run(program: impl Fn() + Send + Sync + 'static) -> Report {
-    Sim::new(1).run(async || {
-        let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
-        node("program").host(move || program()).join().await;
-    })
-}
-
-#[track_caller]
-fn passes(program: impl Fn() + Send + Sync + 'static) {
-    let report = run(program);
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
-}
+use kit::{has_passed, passes, run};
 
 fn error() -> c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
@@ -261,7 +250,7 @@ fn sync_makes_the_whole_volume_durable() {
         program.restart();
         program.join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]
@@ -282,7 +271,7 @@ fn a_node_has_a_tmp_that_a_power_loss_leaves_there_empty() {
         });
         node("wiped").join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]
@@ -312,7 +301,7 @@ fn reads_and_writes_that_reach_the_device_take_its_time() {
         });
         node("program").join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]

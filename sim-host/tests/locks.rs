@@ -2,15 +2,18 @@
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what hosted programs use")]
 
+mod kit;
+
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
-use sim_core::{Outcome, Report, Sim, node, time};
+use sim_core::{Outcome, Sim, node, time};
 use sim_host::hosting::node::Host;
+
+use kit::{has_passed, passes, run};
 
 unsafe extern "C" {
     fn pthread_cond_clockwait(
@@ -25,19 +28,6 @@ unsafe extern "C" {
     fn pthread_rwlock_clockrdlock(lock: *mut pthread_rwlock_t, clock: clockid_t, time: *const timespec) -> c_int;
     fn pthread_rwlock_clockwrlock(lock: *mut pthread_rwlock_t, clock: clockid_t, time: *const timespec) -> c_int;
     fn mtx_lock(mutex: *mut std::ffi::c_void) -> c_int;
-}
-
-/// Runs a program on a node, alone.
-fn run(program: impl Fn() + Send + Sync + 'static) -> Report {
-    Sim::new(1).run(async || {
-        let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
-        node("program").host(move || program()).join().await;
-    })
-}
-
-fn passes(program: impl Fn() + Send + Sync + 'static) {
-    let report = run(program);
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
 }
 
 /// The time on a clock in two seconds.
@@ -189,7 +179,7 @@ fn a_signal_that_is_blocked_is_taken_by_who_waits_for_it() {
         program.join().await;
         assert_eq!(time::elapsed().as_secs(), 4);
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -227,5 +217,5 @@ fn a_blocked_signal_is_handled_once_it_is_let_through_and_ends_a_wait_for_any() 
         program.join().await;
         assert_eq!(time::elapsed().as_secs(), 2);
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }

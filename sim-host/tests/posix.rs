@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "what hosted programs use")]
 
+mod kit;
+
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
@@ -13,21 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void, pollfd, timeval};
-use sim_core::{Outcome, Report, Sim, node};
+use sim_core::{Outcome, Sim, node};
 use sim_host::hosting::node::Host;
 
-/// Runs a program on a node, alone.
-fn run(program: impl Fn() + Send + Sync + 'static) -> Report {
-    Sim::new(1).run(async || {
-        let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
-        node("program").host(move || program()).join().await;
-    })
-}
-
-fn passes(program: impl Fn() + Send + Sync + 'static) {
-    let report = run(program);
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
-}
+use kit::{has_passed, passes, run};
 
 /// Both ends of a pipe, the second one written to after ten milliseconds.
 fn pipe_written_to_later() -> (c_int, std::thread::JoinHandle<()>) {
@@ -116,7 +107,7 @@ fn a_real_path_is_seen_where_it_was_asked_for_and_is_read_only() {
         node("sees").join().await;
         node("does-not").join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]
@@ -139,7 +130,7 @@ fn a_library_that_is_really_there_can_be_loaded() {
         let may = node("may").reads_real_path("/lib").reads_real_path("/usr/lib").reads_real_path("/lib64");
         may.host(move || assert_eq!(again(), None)).join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -182,7 +173,7 @@ fn sigterm_ends_a_process_or_calls_its_handler_which_may_exit() {
             program.join().await;
             assert_eq!(sim_core::time::elapsed().as_secs(), 1);
         });
-        assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+        has_passed(&report);
     }
 }
 
@@ -427,7 +418,7 @@ fn what_keys_of_a_killed_thread_hold_is_destroyed_by_nobody() {
         sim_core::time::sleep(Duration::from_millis(1)).await;
         program.crash();
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
     // The C library gives the stack of the killed, with its control block, to the next thread.
     for _ in 0..4 {
         std::thread::spawn(|| ()).join().unwrap();

@@ -2,31 +2,21 @@
 
 #![expect(clippy::disallowed_methods, reason = "what hosted programs use")]
 
+mod kit;
+
 use std::io::{Error, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener, UnixStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
-use sim_core::{Outcome, Report, Sim, node};
+use sim_core::{Sim, node};
 use sim_host::hosting::node::Host;
 
-/// Runs a program on a node, alone.
-fn run(program: impl Fn() + Send + Sync + 'static) -> Report {
-    Sim::new(1).run(async || {
-        let program: Arc<dyn Fn() + Send + Sync> = Arc::new(program);
-        node("program").host(move || program()).join().await;
-    })
-}
-
-fn passes(program: impl Fn() + Send + Sync + 'static) {
-    let report = run(program);
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
-}
+use kit::{has_passed, passes};
 
 fn errno() -> c_int {
     Error::last_os_error().raw_os_error().unwrap_or(0)
@@ -237,7 +227,7 @@ fn what_is_sent_to_a_group_reaches_those_who_joined_it() {
         client.join().await;
         node("server").join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]
@@ -318,7 +308,7 @@ fn listeners_that_share_a_port_share_its_connections() {
         });
         client.join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 #[test]
@@ -340,7 +330,7 @@ fn a_connection_comes_from_the_port_that_its_socket_was_bound_to() {
         });
         server.join().await;
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
 }
 
 fn connect(socket: c_int, to: SocketAddrV4) {

@@ -2,18 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "what hosted programs use")]
 
+mod kit;
+
 use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
 use libc::FILE;
-use sim_core::{Outcome, Sim, node};
+use sim_core::{Sim, node};
 use sim_host::hosting::node::Host;
 
-#[track_caller]
-fn passes(program: fn()) {
-    let report = Sim::new(1).run(async move || node("program").host(program).join().await);
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
-}
+use kit::{has_passed, passes};
 
 fn error() -> Option<c_int> {
     std::io::Error::last_os_error().raw_os_error()
@@ -113,7 +111,7 @@ fn what_is_in_a_buffer_is_written_when_main_returns_and_is_lost_when_it_is_kille
         let seen = sim_disk::fs::read("/seen");
         assert_eq!(program.spawn(seen).await.unwrap().unwrap(), b"text");
     });
-    assert_eq!(report.outcome, Outcome::Passed, "{}", report.message);
+    has_passed(&report);
     // The C library goes through all streams of the process.
     // SAFETY: null stands for all.
     assert_eq!(unsafe { libc::fflush(std::ptr::null_mut()) }, 0);

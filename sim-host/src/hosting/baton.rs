@@ -25,7 +25,7 @@ use super::asynchronous::Root;
 use super::device::{Hosts, draws_of, existing, hosts};
 use super::heap::{self, Memory};
 use super::switch::Dock;
-use super::{parking_lot, real};
+use super::{PAGE, parking_lot, real};
 use crate::strict::{self, Selector};
 use crate::syscall::raw;
 
@@ -268,7 +268,7 @@ impl Thread {
             Some(word) => {
                 self.await_end();
                 // What is pointed to may begin before the word that was waited at.
-                self.clear_stack_below((word & !(heap::PAGE - 1)).saturating_sub(heap::PAGE));
+                self.clear_stack_below((word & !(PAGE - 1)).saturating_sub(PAGE));
             }
             None => {
                 self.clear_stack_below(self.first_frame.get());
@@ -284,7 +284,7 @@ impl Thread {
     fn clear_stack_below(&self, end: usize) {
         // SAFETY: the thread was not joined, so its id is valid.
         let Some(start) = (unsafe { real::start_of_stack(self.pthread.get()) }) else { return };
-        let page = end & !(heap::PAGE - 1);
+        let page = end & !(PAGE - 1);
         // SAFETY: memory of a stack that nobody uses any more.
         unsafe {
             heap::give_back(start, page);

@@ -10,7 +10,8 @@ use std::ffi::CStr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::heap::{self, Locked, PAGE, Span};
+use super::PAGE;
+use super::heap::{self, Locked, Span};
 use crate::syscall::raw;
 
 /// So many bytes are buried before a search is worth it; at least.
@@ -88,7 +89,7 @@ struct Search {
 fn addresses(line: &str) -> Option<Range<usize>> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
-    let wanted = words.next()?.starts_with("rw-p") && !line.ends_with("[vvar]");
+    let wanted = words.next()? == "rw-p";
     let number = |digits| usize::from_str_radix(digits, 16).ok();
     wanted.then_some(number(start)?..number(end)?)
 }

@@ -220,9 +220,9 @@ pub(crate) fn close(descriptor: c_int) -> Io<()> {
     let hosts = existing().ok_or(libc::EBADF)?;
     let entry = hosts.table.borrow_mut().try_remove((descriptor - FIRST) as usize);
     match entry {
-        // Dropped once the table is free again: it may wake somebody.
+        // Dropped now that the table is free again: it may wake somebody.
         Some(entry) => {
-            super::file::on_close(&entry);
+            drop(entry);
             Ok(())
         }
         // What a process left behind when it died, closed by whoever had hold of it.

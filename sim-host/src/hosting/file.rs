@@ -11,7 +11,7 @@ use sim_core::ambient;
 use sim_disk::posix::{self, Follow, Kind, Metadata, Mode};
 
 use super::descriptor::{Io, Object, errno_of};
-use super::device::{Entry, hosts};
+use super::device::hosts;
 use super::{memory, names, wait};
 
 /// What an open file reads from and writes to.
@@ -362,7 +362,3 @@ impl Object for OpenFile {
         Some(self)
     }
 }
-
-/// A descriptor was closed. The locks of its process on the file go with it (fcntl(2)), which the disk sees to when the
-/// last reference is dropped.
-pub(crate) fn on_close(_entry: &Entry) {}

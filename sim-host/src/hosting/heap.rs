@@ -14,12 +14,11 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use super::real;
+use super::{PAGE, real};
 use crate::syscall::raw;
 
 /// Spans begin at, and are as long as, multiples of this.
 pub(super) const UNIT: usize = 16 << 10;
-pub(super) const PAGE: usize = 4 << 10;
 /// What is reserved: addresses, no memory.
 const RESERVED: usize = 1 << 40;
 const UNITS: usize = RESERVED / UNIT;

@@ -18,7 +18,7 @@ use super::descriptor::{Description, Io};
 use super::file::{OpenFile, told};
 use crate::syscall::raw;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = super::PAGE as u64;
 
 /// So much is carried at once between a file and its memory.
 const PIECE: u64 = 1 << 20;

@@ -53,6 +53,9 @@ use std::cell::Cell;
 
 use crate::syscall::raw;
 
+/// A page of memory, in bytes.
+pub(crate) const PAGE: usize = 4 << 10;
+
 /// A hand-over of the baton between two processors costs twenty times what it costs on one.
 fn pin_to_one_processor() {
     thread_local! {

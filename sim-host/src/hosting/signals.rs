@@ -8,7 +8,7 @@ use std::time::Duration;
 use sim_core::{Node, device};
 
 use super::baton::{self, Thread};
-use super::device::hosts;
+use super::device::{State, hosts};
 use super::wait;
 use crate::interpose::threads;
 
@@ -134,6 +134,11 @@ fn wait_until_handled_since(before: u64, what: &'static str) {
     });
 }
 
+/// Those who wait for such sets, and do no more.
+fn take_awaiting(state: &mut State, which: impl Fn(u64) -> bool) -> Vec<Waker> {
+    state.awaited.extract_if(.., |(set, _)| which(*set)).map(|(_, waker)| waker).collect()
+}
+
 /// A signal that is pending while it is blocked, or somebody waits for it.
 fn raise(signal: c_int, blocked: bool) {
     let awaited = |set: u64| set & bit(signal) != 0;
@@ -142,8 +147,7 @@ fn raise(signal: c_int, blocked: bool) {
         if waits {
             state.pending |= bit(signal);
         }
-        waits
-            .then(|| state.awaited.extract_if(.., |(set, _)| awaited(*set)).map(|(_, waker)| waker).collect::<Vec<_>>())
+        waits.then(|| take_awaiting(state, awaited))
     });
     match wakers.flatten() {
         Some(wakers) => wakers.into_iter().for_each(Waker::wake),
@@ -167,7 +171,7 @@ fn handle_now(signal: c_int) {
             call(handler, &action, signal);
             let waiting = hosts().with_process(|state| {
                 state.handled += 1;
-                state.awaited.extract_if(.., |(set, _)| *set == 0).map(|(_, waker)| waker).collect::<Vec<_>>()
+                take_awaiting(state, |set| set == 0)
             });
             waiting.into_iter().flatten().for_each(Waker::wake);
         }

@@ -81,9 +81,7 @@ pub(crate) trait Socket: Object {
     }
 
     /// An option is about to be set; for most it is enough that their value is kept.
-    fn set_option(&self, _level: c_int, _name: c_int, _value: &[u8]) -> Io<()> {
-        Ok(())
-    }
+    fn set_option(&self, _level: c_int, _name: c_int, _value: &[u8]) {}
 
     /// Joins a multicast group, or leaves it.
     fn set_membership(&self, _group: IpAddr, _joins: bool) -> Io<()> {
@@ -358,7 +356,7 @@ impl Socket for Tcp {
         })
     }
 
-    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) -> Io<()> {
+    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) {
         let stage = self.stage.borrow();
         let connection = match &*stage {
             Stage::Connecting(connection) | Stage::Open(connection) => Some(connection),
@@ -377,7 +375,6 @@ impl Socket for Tcp {
             (libc::SOL_SOCKET, libc::SO_REUSEPORT) => self.shares.set(is_set(value)),
             _ => {}
         }
-        Ok(())
     }
 
     fn nodelay(&self) -> bool {
@@ -522,7 +519,7 @@ impl Socket for Udp {
         self.bound(|socket| socket.send(Some(to), bytes).map_err(|error| errno_of(&error)))
     }
 
-    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) -> Io<()> {
+    fn set_option(&self, level: c_int, name: c_int, value: &[u8]) {
         let set = is_set(value);
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_BROADCAST) => {
@@ -535,7 +532,6 @@ impl Socket for Udp {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn set_membership(&self, group: IpAddr, joins: bool) -> Io<()> {

@@ -8,7 +8,7 @@ use std::ptr::null_mut;
 use libc::size_t;
 
 use crate::hosting::heap::{self, Freed};
-use crate::hosting::real;
+use crate::hosting::{PAGE, real};
 use crate::syscall::set_errno;
 
 /// What the caller is given, or null with `ENOMEM`.
@@ -119,8 +119,6 @@ pub(super) unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignmen
     unsafe { *place = memory };
     0
 }
-
-const PAGE: size_t = 4096;
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn valloc(size: size_t) -> *mut c_void {

@@ -13,7 +13,7 @@ use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
 use crate::hosting::device::{Hosts, existing, hosts};
 use crate::hosting::file::{self, OpenFile};
-use crate::hosting::{memory, node, wait};
+use crate::hosting::{PAGE, memory, node, wait};
 use crate::syscall::call;
 
 /// # Safety
@@ -380,7 +380,7 @@ pub(super) unsafe extern "C" fn msync(address: *mut c_void, length: usize, flags
     };
     let known = libc::MS_ASYNC | libc::MS_SYNC | libc::MS_INVALIDATE;
     let wrong = flags & !known != 0 || flags & libc::MS_SYNC != 0 && flags & libc::MS_ASYNC != 0;
-    if wrong || !(address as usize).is_multiple_of(4096) {
+    if wrong || !(address as usize).is_multiple_of(PAGE) {
         return answer(Err::<c_int, _>(libc::EINVAL)) as c_int;
     }
     let synced = hosts.mappings.write_back(address as usize, length).and_then(|files| {

@@ -206,9 +206,7 @@ fn inherit(listener: c_int, accepted: &Description) {
     let Ok(listener) = lookup(listener) else { return };
     let options = listener.options.borrow().clone();
     if let Some(socket) = accepted.object.as_socket() {
-        for ((level, name), value) in &options {
-            let _ = socket.set_option(*level, *name, value);
-        }
+        options.iter().for_each(|((level, name), value)| socket.set_option(*level, *name, value));
     }
     *accepted.options.borrow_mut() = options;
 }

@@ -18,9 +18,6 @@ use crate::hosting::wait;
 
 unsafe extern "C" {
     fn __fsetlocking(stream: *mut FILE, how: c_int) -> c_int;
-}
-
-unsafe extern "C" {
     static mut stdout: *mut FILE;
     static mut stderr: *mut FILE;
 }
@@ -151,13 +148,15 @@ macro_rules! opens {
     ($($function:ident $name:literal;)*) => {$(
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $function(path: *const c_char, mode: *const c_char) -> *mut FILE {
-            // SAFETY: fopen(3) demands strings that end in zero bytes.
-            unsafe {
-                if hosted() && !is_real(files::path_of(path)) {
-                    return open(path, mode);
+            if hosted() {
+                // SAFETY: fopen(3) demands strings that end in zero bytes.
+                let (path_text, flags) = unsafe { (files::path_of(path), flags_of(CStr::from_ptr(mode))) };
+                if !is_real(path_text) {
+                    // SAFETY: as above.
+                    return unsafe { open(path, mode) };
                 }
                 // What is real is read only.
-                if hosted() && flags_of(CStr::from_ptr(mode)) .is_ok_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY) {
+                if flags.is_ok_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY) {
                     return failed(libc::EROFS);
                 }
             }
