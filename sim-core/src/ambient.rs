@@ -40,14 +40,15 @@ pub fn wall_ns() -> Option<u64> {
 /// middle of an allocation of ours) gets the true time: an answer that never panics.
 fn read_clock(world: &World, read: impl FnOnce(&World, NodeId, &mut NodeState) -> u64) -> u64 {
     let node = world.current_node();
-    world.see_clock();
-    match world.nodes.try_borrow_mut() {
-        Ok(mut nodes) => {
-            world.pay_for_read();
-            read(world, node, &mut nodes[node])
-        }
-        Err(_) => world.now(),
+    let Ok(mut nodes) = world.nodes.try_borrow_mut() else { return world.now() };
+    let state = &mut nodes[node];
+    world.pay_for_read();
+    let shown = read(world, node, state);
+    if !state.clock.unseen.is_empty() {
+        drop(nodes);
+        world.see_clock();
     }
+    shown
 }
 
 /// Fills `buffer` with the randomness that the operating system of the current node gives.

@@ -43,6 +43,7 @@ impl Root {
     }
 
     /// Waits in `epoll_wait` by means of `wait`.
+    #[inline]
     pub(crate) fn idle<R>(&self, wait: impl FnOnce() -> R) -> R {
         self.idle.set(true);
         let result = wait();

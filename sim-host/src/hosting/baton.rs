@@ -8,7 +8,7 @@
 //! runs, as in a process that is killed. One that returns keeps the baton until its thread-locals are gone, and is then
 //! joined for real, so that what the next thread finds (stacks, arenas) is the same in every run.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use super::asynchronous::Root;
 use super::device::{Hosts, draws_of, existing, hosts};
 use super::heap::{self, Memory};
 use super::switch::Dock;
-use super::{PAGE, parking_lot, real};
+use super::{PAGE, environment, parking_lot, real};
 use crate::strict::{self, Selector};
 use crate::syscall::raw;
 
@@ -66,7 +66,8 @@ pub(crate) struct Thread {
     selector: Selector,
     order: Cell<Order>,
     stand: Cell<Stand>,
-    waker: RefCell<Option<Waker>>,
+    /// Of its task: the same for all its polls.
+    waker: OnceCell<Waker>,
     pthread: Cell<libc::pthread_t>,
     /// Where the frames of its program begin; what is above is the C library's.
     first_frame: Cell<usize>,
@@ -147,7 +148,7 @@ impl Thread {
             selector: strict::selector(),
             order: Cell::new(Order::Run),
             stand: Cell::new(Stand::Parked),
-            waker: RefCell::default(),
+            waker: OnceCell::new(),
             pthread: Cell::new(0),
             first_frame: Cell::new(0),
             routine: Cell::new(Some(routine)),
@@ -200,8 +201,9 @@ impl Thread {
         self.name.borrow().clone()
     }
 
-    pub(crate) fn waker(&self) -> Waker {
-        self.waker.borrow().clone().unwrap_or_else(|| Waker::noop().clone())
+    #[inline]
+    pub(crate) fn waker(&self) -> &Waker {
+        self.waker.get().unwrap_or(Waker::noop())
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -218,6 +220,7 @@ impl Thread {
     }
 
     /// Hands it the baton and waits until that comes back.
+    #[inline]
     fn give(&self, order: Order) {
         self.order.set(order);
         let before = strict::allow();
@@ -227,10 +230,12 @@ impl Thread {
     }
 
     /// Gives the baton back and waits for the next turn. The calling thread must be this one.
+    #[inline]
     pub(crate) fn park(&self) {
         self.pass(Stand::Parked);
     }
 
+    #[inline]
     fn pass(&self, stand: Stand) {
         self.stand.set(stand);
         loop {
@@ -346,11 +351,12 @@ impl Thread {
     }
 
     /// Lets the program run until it waits, or ends.
+    #[inline]
     fn run(&self) {
         let before = ambient::set_hosting(true);
-        let outside = super::environment::enter(self.process.node);
+        let outside = self.hosts.upgrade().map(|hosts| environment::enter(&hosts, self.process.node));
         self.give(Order::Run);
-        super::environment::leave(&outside);
+        outside.iter().for_each(environment::leave);
         ambient::set_hosting(before);
     }
 
@@ -411,17 +417,13 @@ pub(crate) struct Rider(pub(crate) Arc<Thread>);
 
 impl Rider {
     /// Lets the thread run until it waits, or ends.
+    #[inline]
     pub(crate) fn ride(&self, waker: &Waker) -> Poll<()> {
         let thread = &*self.0;
         if thread.stand.get() != Stand::Parked {
             return Poll::Ready(());
         }
-        {
-            let mut known = thread.waker.borrow_mut();
-            if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *known = Some(waker.clone());
-            }
-        }
+        thread.waker.get_or_init(|| waker.clone());
         thread.run();
         match thread.stand.get() {
             Stand::Parked => return Poll::Pending,

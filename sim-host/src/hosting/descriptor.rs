@@ -101,20 +101,19 @@ impl Description {
 
     /// Tells whoever waits for it, and the epolls that watch it.
     pub(crate) fn changed(&self) {
-        // The list keeps its memory, and is free while somebody is woken.
-        let next = || Some(&mut *self.waiting.borrow_mut()).filter(|list| !list.is_empty()).map(|list| list.remove(0));
-        while let Some(waker) = next() {
-            waker.wake();
-        }
+        // Wakers here are of hosted threads: what they do is put a task on the ready list.
+        self.waiting.borrow_mut().drain(..).for_each(Waker::wake);
         let mut place = 0;
         loop {
-            let Some((epoll, descriptor)) = self.epolls.borrow().get(place).cloned() else { return };
+            let (epoll, descriptor) = match self.epolls.borrow().get(place) {
+                Some((epoll, descriptor)) => (epoll.upgrade(), *descriptor),
+                None => return,
+            };
             place += 1;
-            if let Some(epoll) = epoll.upgrade() {
-                let news = epoll.object.as_epoll().is_some_and(|watch| watch.may_be_ready(descriptor));
-                if news {
-                    epoll.changed();
-                }
+            if let Some(epoll) = epoll
+                && epoll.object.as_epoll().is_some_and(|watch| watch.may_be_ready(descriptor))
+            {
+                epoll.changed();
             }
         }
     }
@@ -195,10 +194,12 @@ pub(crate) fn is_simulated(descriptor: c_int) -> bool {
 
 /// What a descriptor stands for.
 pub(crate) fn lookup(descriptor: c_int) -> Io<Rc<Description>> {
-    wait::leave_if_dead();
-    wait::pay_for_call();
-    let known = baton::me().and_then(|me| me.hosts.upgrade());
-    let hosts = known.or_else(existing).ok_or(libc::EBADF)?;
+    let me = baton::me();
+    if let Some(me) = me.filter(|me| !me.root.is_over()) {
+        wait::leave_if_dead();
+        wait::pay_for_call(me);
+    }
+    let hosts = me.and_then(|me| me.hosts.upgrade()).or_else(existing).ok_or(libc::EBADF)?;
     let table = hosts.table.borrow();
     let slot = usize::try_from(descriptor.wrapping_sub(FIRST)).map_err(|_| libc::EBADF)?;
     table.get(slot).map(|entry| entry.description.clone()).ok_or(libc::EBADF)

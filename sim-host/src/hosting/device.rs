@@ -136,6 +136,16 @@ impl Hosts {
         self.processes.borrow_mut().get_mut(&node).map(f)
     }
 
+    /// How the process of a node has ended, if it has; `main`, its main's task, is woken when it does.
+    pub(crate) fn end_of(&self, node: NodeId, main: &Waker) -> Option<Result<(), String>> {
+        let mut processes = self.processes.borrow_mut();
+        let state = processes.get_mut(&node)?;
+        if !state.main.as_ref().is_some_and(|known| known.will_wake(main)) {
+            state.main = Some(main.clone());
+        }
+        state.ended.take()
+    }
+
     /// The number of a new thread of the process that runs: the first has that of the process, as on Linux.
     pub(crate) fn next_thread(&self, process: Process) -> u32 {
         let mut processes = self.processes.borrow_mut();

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use sim_core::NodeId;
 
-use super::device::existing;
+use super::device::Hosts;
 
 unsafe extern "C" {
     /// environ(7).
@@ -74,16 +74,16 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Variables) -> R) -> R {
     let node = sim_core::current_node().id();
     let hosts = super::device::hosts();
     let result = f(hosts.variables.borrow_mut().entry(node).or_default());
-    show(node);
+    show(&hosts, node);
     result
 }
 
 /// Lets `environ` show the variables of a node, where no other thread of the process may read it.
-fn show(node: NodeId) {
+fn show(hosts: &Hosts, node: NodeId) {
     if !crate::leak::has_process() {
         return;
     }
-    let pointers = existing().and_then(|hosts| hosts.variables.borrow().get(&node).and_then(Variables::pointers));
+    let pointers = hosts.variables.borrow().get(&node).and_then(Variables::pointers);
     let empty = NONE.as_ptr().cast_const().cast();
     // SAFETY: the pointer stays valid until the variables change, which shows the new ones; only the thread with the
     // baton reads or writes it while a simulation hosts programs.
@@ -91,10 +91,10 @@ fn show(node: NodeId) {
 }
 
 /// A hosted program of `node` is about to run: `environ` is its own.
-pub(crate) fn enter(node: NodeId) -> Outside {
+pub(crate) fn enter(hosts: &Hosts, node: NodeId) -> Outside {
     // SAFETY: as in `show`.
     let outside = Outside(unsafe { environ });
-    show(node);
+    show(hosts, node);
     outside
 }
 

@@ -83,34 +83,38 @@ impl Epoll {
                 break;
             }
             let Some(descriptor) = self.candidates.borrow_mut().pop_front() else { break };
-            let description = match self.items.borrow_mut().get_mut(&descriptor) {
+            let (description, events, data) = match self.items.borrow_mut().get_mut(&descriptor) {
                 None => continue,
                 Some(item) => {
                     item.queued = false;
-                    item.description.upgrade()
+                    (item.description.upgrade(), item.events, item.data)
                 }
             };
             let Some(description) = description else {
                 self.items.borrow_mut().remove(&descriptor);
                 continue;
             };
-            let ready = description.ready();
-            let mut items = self.items.borrow_mut();
-            let Some(item) = items.get_mut(&descriptor) else { continue };
-            let told = ready & (item.events | ALWAYS);
-            if told == 0 || item.events == 0 {
+            let told = description.ready() & (events | ALWAYS);
+            if told == 0 || events == 0 {
                 continue;
             }
-            tell(told, item.data);
+            tell(told, data);
             found += 1;
-            if item.events & ONCE != 0 {
-                item.events = 0;
-            } else if item.events & EDGE == 0 {
-                item.queued = true;
-                again.push(descriptor);
+            if events & (ONCE | EDGE) == EDGE {
+                continue;
+            }
+            if let Some(item) = self.items.borrow_mut().get_mut(&descriptor) {
+                if events & ONCE != 0 {
+                    item.events = 0;
+                } else {
+                    item.queued = true;
+                    again.push(descriptor);
+                }
             }
         }
-        self.candidates.borrow_mut().extend(again);
+        if !again.is_empty() {
+            self.candidates.borrow_mut().extend(again);
+        }
         found
     }
 }
@@ -155,6 +159,7 @@ pub(crate) fn control(epoll: c_int, operation: c_int, descriptor: c_int, event: 
 }
 
 /// epoll_wait(2): tells at most `most` events. `None` waits for ever. How many it were.
+#[inline]
 pub(crate) fn wait_for(
     epoll: c_int,
     most: usize,

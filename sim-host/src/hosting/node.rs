@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, c_void};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use sim_core::device::{self, Process};
 use sim_core::node::MainResult;
 use sim_core::{Node, NodeId, ambient};
 
 use super::baton::{Rider, Thread};
-use super::device::hosts;
+use super::device::{Hosts, hosts};
 use super::environment::Variables;
 use super::{asynchronous, pin_to_one_processor, signals};
 
@@ -182,44 +183,61 @@ extern "C-unwind" fn call_main(argument: *mut c_void) -> *mut c_void {
     std::ptr::null_mut()
 }
 
-/// The task of a hosted main.
-async fn run(main: Main, falls_apart: bool) -> Result<(), String> {
+/// Starts a program on the current node, as its new process.
+fn run(main: Main, falls_apart: bool) -> Hosted {
     let process = begin(falls_apart);
+    let hosts = hosts();
     let result = Arc::new(Mutex::new(None));
     let argument = Box::into_raw(Box::new(Start { main, result: result.clone() }));
-    let number = hosts().next_thread(process);
+    let number = hosts.next_thread(process);
     let name = sim_core::current_node().name();
     let created = Thread::create(process, number, name, std::ptr::null(), (call_main, argument.cast()));
-    let thread = created.map_err(|error| {
-        // SAFETY: no thread came into being, so the box is still ours.
-        drop(unsafe { Box::from_raw(argument) });
-        format!("cannot start its thread: {}", std::io::Error::from_raw_os_error(error))
-    })?;
-    hosts().threads.borrow_mut().insert(thread.id() as usize, thread.clone());
-    let mut rider = Some(Rider(thread));
-    let outcome = std::future::poll_fn(|cx| {
-        if let Some(ended) = hosts().with_process(|state| {
-            state.main = Some(cx.waker().clone());
-            state.ended.take()
-        }) && let Some(ended) = ended
+    let rider = match created {
+        Ok(thread) => {
+            hosts.threads.borrow_mut().insert(thread.id() as usize, thread.clone());
+            Some(Rider(thread))
+        }
+        Err(error) => {
+            // SAFETY: no thread came into being, so the box is still ours.
+            drop(unsafe { Box::from_raw(argument) });
+            let error = format!("cannot start its thread: {}", std::io::Error::from_raw_os_error(error));
+            *result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Err(error));
+            None
+        }
+    };
+    Hosted { process, hosts, rider, result }
+}
+
+/// The task of a hosted main: it lets the first thread ride, until the process has ended.
+struct Hosted {
+    process: Process,
+    hosts: Rc<Hosts>,
+    rider: Option<Rider>,
+    result: Arc<Mutex<Option<Result<(), String>>>>,
+}
+
+impl Future for Hosted {
+    type Output = Result<(), String>;
+
+    // Its caller is the task: each frame between a task and the switch to its thread is a return that the processor
+    // cannot foresee.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut ended = this.hosts.end_of(this.process.node, cx.waker());
+        if ended.is_none()
+            && let Some(rider) = &this.rider
         {
-            drop(rider.take());
-            return Poll::Ready(ended);
-        }
-        let Some(riding) = &rider else { return Poll::Ready(Ok(())) };
-        match riding.ride(cx.waker()) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                drop(rider.take());
-                let ended = hosts().with_process(|state| state.ended.take()).flatten();
-                let returned = result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-                Poll::Ready(ended.or(returned).unwrap_or(Ok(())))
+            if rider.ride(cx.waker()).is_pending() {
+                return Poll::Pending;
             }
+            ended = this.hosts.end_of(this.process.node, cx.waker());
         }
-    })
-    .await;
-    end(process);
-    outcome
+        drop(this.rider.take());
+        let returned = this.result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        end(this.process);
+        Poll::Ready(ended.or(returned).unwrap_or(Ok(())))
+    }
 }
 
 /// Whether a hosted program of the current node may read what is really at a path.

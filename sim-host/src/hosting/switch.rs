@@ -73,6 +73,7 @@ impl Dock {
     }
 
     /// Runs the program until it leaves.
+    #[inline]
     pub(crate) fn enter(&self) {
         while self.state.load(Ordering::Acquire) == STARTING {
             futex(&self.state, libc::FUTEX_WAIT, STARTING);
@@ -82,6 +83,7 @@ impl Dock {
     }
 
     /// Goes back to whoever entered. Returns when the program is entered again, or at home, on its own real thread.
+    #[inline]
     pub(crate) fn leave(&self) {
         // SAFETY: `outside` is where `enter` stopped, which waits for this.
         unsafe { switch(self.inside.get(), self.outside.get(), sets_locals_itself()) };
@@ -141,7 +143,8 @@ unsafe extern "C" fn switch(from: *mut Context, to: *const Context, sets_locals_
         "pop r12",
         "pop rbx",
         "pop rbp",
-        "ret",
+        "pop rcx",
+        "jmp rcx",
         "3:",
         "mov edi, 0x1002", // ARCH_SET_FS
         "mov eax, 158",    // arch_prctl

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use sim_core::{ambient, device, time};
 
-use super::baton;
+use super::baton::{self, Thread};
 use super::device::{below, hosts};
 use crate::leak;
 
 /// Polls until there is a result, and lets the rest of the simulation run meanwhile. `what` is the call, in words.
+#[inline]
 pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
     let Some(me) = baton::me() else {
         // The thread of the simulation: the threads of the process may go on and end the wait, and nobody else.
@@ -29,7 +30,7 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
     let waker = me.waker();
     loop {
         leave_if_dead();
-        if let Poll::Ready(result) = poll(&waker) {
+        if let Poll::Ready(result) = poll(waker) {
             leave_if_dead();
             return result;
         }
@@ -52,6 +53,7 @@ pub(crate) fn block_on_future<F: Future>(what: &'static str, future: F) -> F::Ou
 }
 
 /// As [`block_on`], for at most so long; `None` when the time is over.
+#[inline]
 pub(crate) fn block_for<R>(
     what: &'static str,
     limit: Option<Duration>,
@@ -110,8 +112,8 @@ pub(crate) fn yield_now() {
 const FREE_CALLS: u32 = 1_000;
 
 /// Counts a call. A thread that calls again and again, and never waits, lets time pass: a microsecond a call.
-pub(crate) fn pay_for_call() {
-    let Some(me) = baton::me().filter(|me| !me.root.is_over()) else { return };
+#[inline]
+pub(crate) fn pay_for_call(me: &Thread) {
     let calls = me.calls.get() + 1;
     if calls < FREE_CALLS || !can_wait() {
         return me.calls.set(calls);
