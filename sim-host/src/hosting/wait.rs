@@ -13,7 +13,7 @@ use super::device::{below, hosts};
 use crate::leak;
 
 /// Polls until there is a result, and lets the rest of the simulation run meanwhile. `what` is the call, in words.
-#[inline]
+#[inline(always)]
 pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Poll<R>) -> R {
     let Some(me) = baton::me() else {
         // The thread of the simulation: the threads of the process may go on and end the wait, and nobody else.
@@ -47,13 +47,14 @@ pub(crate) fn block_on<R>(what: &'static str, mut poll: impl FnMut(&Waker) -> Po
 }
 
 /// A future, waited for.
+#[inline]
 pub(crate) fn block_on_future<F: Future>(what: &'static str, future: F) -> F::Output {
     let mut future = pin!(future);
     block_on(what, |waker| future.as_mut().poll(&mut Context::from_waker(waker)))
 }
 
 /// As [`block_on`], for at most so long; `None` when the time is over.
-#[inline]
+#[inline(always)]
 pub(crate) fn block_for<R>(
     what: &'static str,
     limit: Option<Duration>,
