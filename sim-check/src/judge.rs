@@ -12,7 +12,7 @@ use crate::history::Operation;
 use crate::linearizable::linearizable;
 use crate::model::{CasOp, CasRegister, FifoQueue, Kv, Model, MultiRegister, Mutex, Register, RegisterRet, keyed};
 use crate::read::{self, ClientEvent, Format, Keys, ReadError, SourceError, Value};
-use crate::transactions::{Consistency, RwRegister, list_append, rw_register};
+use crate::transactions::{Consistency, RwRegister, closed_predicate, list_append, rw_register};
 use crate::verdict::{Checker, Verdict};
 
 /// The models that [`judge()`] knows, each with a line about it.
@@ -25,6 +25,10 @@ pub const MODELS: &[(&str, &str)] = &[
     ("multi-register", "values by key: txn [[:read key value] [:write key value] ...]"),
     ("list-append", "lists by key: [[:append key value] [:r key [value ...]] ...]"),
     ("rw-register", "values by key, each written once: [[:w key value] [:r key value] ...]"),
+    (
+        "closed-predicate",
+        "values by key, each changed once: [[:rp predicate {key value ...}] [:insert key value] [:delete key] ...]",
+    ),
     ("bank", "accounts whose sum stays: read {account balance ...}, transfer"),
     ("counter", "a sum: add number, read"),
     ("set", "elements: add element, read [element ...] at the end"),
@@ -115,6 +119,7 @@ pub fn judge_with(model: &str, text: &str, options: &Options) -> Result<Verdict,
         "multi-register" => options.check(MultiRegister::starting_at(initial()), &read::multi_register(text)?),
         "list-append" => list_append().model(options.consistency()).judge(&read::transactions(text)?),
         "rw-register" => options.rw_register().judge(&read::transactions(text)?),
+        "closed-predicate" => closed_predicate().model(options.consistency()).judge(&read::transactions(text)?),
         other => match options.one_pass(other) {
             Some(check) => judge_events(&*check, &read::events(text)?),
             None => return Err(JudgeError::UnknownModel(other.to_string())),
@@ -129,6 +134,9 @@ pub fn judge_from(model: &str, mut source: impl io::Read, options: &Options) -> 
     match model {
         "list-append" => Ok(list_append().model(options.consistency()).judge(&read::transactions_from(source)?)),
         "rw-register" => Ok(options.rw_register().judge(&read::transactions_from(source)?)),
+        "closed-predicate" => {
+            Ok(closed_predicate().model(options.consistency()).judge(&read::transactions_from(source)?))
+        }
         _ => {
             let mut bytes = Vec::new();
             source.read_to_end(&mut bytes).map_err(|error| JudgeError::Source(error.to_string()))?;

@@ -35,6 +35,7 @@
 mod analysis;
 mod anomaly;
 mod arranged;
+mod closed_predicate;
 mod columns;
 mod contested;
 mod cycles;
@@ -53,11 +54,15 @@ mod within;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
+mod brute_force_predicates;
+#[cfg(test)]
 mod brute_force_registers;
 #[cfg(test)]
 mod brute_force_versions;
 #[cfg(test)]
 mod checkers;
+#[cfg(test)]
+mod checkers_predicates;
 #[cfg(test)]
 mod checkers_registers;
 
@@ -90,6 +95,15 @@ pub enum Mop {
     /// Read what is under a key: a [`Value::List`] or the value of a register. Nothing in a committed
     /// transaction is an empty list or a register that was never written; in any other, it is not known.
     Read(Value, Option<Value>),
+    /// What a key holds before all else, said once: of the universe that predicates look at.
+    Init(Value, Value),
+    /// Put a value under a key that holds none.
+    Insert(Value, Value),
+    /// Take away what is under a key.
+    Delete(Value),
+    /// Read whatever matches a predicate, as keys and their values: `:true` matches all that is there, `[:= 2]` what is
+    /// equal to 2, `[:mod 2 0]` whole numbers that leave 0 when divided by 2. Nothing where that is not known.
+    ReadWhere(Value, Option<Vec<(Value, Value)>>),
 }
 
 /// Checks transactions of appends and reads of lists. Values must be unique to their key.
@@ -246,6 +260,65 @@ impl RwRegister {
 }
 
 impl Checker<Vec<Mop>, Vec<Mop>> for RwRegister {
+    fn check(&self, operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Verdict {
+        self.judge(&Transactions::of(operations))
+    }
+}
+
+/// Checks transactions that read by predicates, as Elle's closed-predicate workload does.
+///
+/// All versions that a key ever had are known from the history: what it began with ([`Mop::Init`], or nothing) and what
+/// transactions made of it. So what a predicate did *not* select tells which version it looked at, where only one version
+/// does not match. Each key should be changed at most once, to a value of its own; of a key that is changed more often the
+/// order of the versions is not known, and a verdict that finds nothing is unknown.
+///
+/// ```
+/// use sim_check::read;
+/// use sim_check::transactions::closed_predicate;
+///
+/// let all = read::transactions(
+///     "{:process 1 :type :invoke :value [[:rp :true nil] [:insert x 1]]}
+///      {:process 2 :type :invoke :value [[:rp :true nil] [:insert y 2]]}
+///      {:process 1 :type :ok :value [[:rp :true {}] [:insert x 1]]}
+///      {:process 2 :type :ok :value [[:rp :true {}] [:insert y 2]]}",
+/// )?;
+/// assert_eq!(
+///     closed_predicate().judge(&all).to_string(),
+///     "not strict-serializable: G2: T1 < T2, because T2 made y 2, and T1 had read where :true with nothing there; \
+///      T2 < T1, because T1 made x 1, and T2 had read where :true with nothing there: a contradiction \
+///      (T1 is client-1 at event 0, T2 is client-2 at event 1); not even serializable",
+/// );
+/// # Ok::<(), read::ReadError>(())
+/// ```
+pub fn closed_predicate() -> ClosedPredicate {
+    ClosedPredicate { model: Consistency::StrictSerializable }
+}
+
+/// The checker that [`closed_predicate()`] makes.
+#[derive(Clone, Debug)]
+pub struct ClosedPredicate {
+    model: Consistency,
+}
+
+impl ClosedPredicate {
+    /// Asks for this model instead of strict serializability.
+    pub fn model(mut self, model: Consistency) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// All anomalies, whatever the model.
+    pub fn analyse(&self, transactions: &Transactions) -> Analysis {
+        closed_predicate::analyse(transactions)
+    }
+
+    /// Whether `transactions` keep the promise of the model.
+    pub fn judge(&self, transactions: &Transactions) -> Verdict {
+        self.analyse(transactions).verdict(self.model)
+    }
+}
+
+impl Checker<Vec<Mop>, Vec<Mop>> for ClosedPredicate {
     fn check(&self, operations: &[Operation<Vec<Mop>, Vec<Mop>>]) -> Verdict {
         self.judge(&Transactions::of(operations))
     }

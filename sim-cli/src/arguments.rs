@@ -117,8 +117,8 @@ pub(crate) struct List {
 #[command(after_help = CHECK_CODES)]
 pub(crate) struct Check {
     /// What the histories should look like: cas-register, register, multi-register, mutex, kv, list-append, rw-register, bank,
-    /// set, set-full, counter, queue, long-fork or kafka; unique-ids, causal, causal-reverse, monotonic, sessions
-    /// or g2
+    /// set, set-full, counter, queue, long-fork or kafka; fifo-queue, closed-predicate, unique-ids, causal, causal-reverse,
+    /// monotonic, sessions or g2
     pub(crate) model: String,
     /// Histories in Jepsen's log format, in EDN or in JSON; `-` is standard input
     #[arg(required = true)]

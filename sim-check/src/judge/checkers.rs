@@ -32,6 +32,11 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "1 invoke txn [[:w x 1] [:w y 1]]|1 ok txn [[:w x 1] [:w y 1]]",
         "2 invoke txn [[:r x nil] [:r y nil]]|2 ok txn [[:r x nil] [:r y 1]]",
     ),
+    (
+        "closed-predicate",
+        "1 invoke init {x 0}|1 ok init {x 0}|1 invoke txn [[:w x 1] [:insert y 2]]|1 ok txn [[:w x 1] [:insert y 2]]",
+        "2 invoke txn [[:rp [:= 1] nil]]|2 ok txn [[:rp [:= 1] {}]]",
+    ),
     ("bank", "1 invoke read nil|1 ok read {0 5 1 5}", "1 invoke read nil|1 ok read {0 5 1 6}"),
     ("counter", "1 invoke add 2|1 ok add 2|1 invoke read nil|1 ok read 2", "1 invoke read nil|1 ok read 3"),
     ("set", "1 invoke add 2|1 ok add 2|1 invoke read nil|1 ok read [2]", "1 invoke read nil|1 ok read []"),

@@ -11,6 +11,7 @@ use super::{Fault, ReadError};
 use crate::transactions::{Act, Atom, Draft, Status, Transactions};
 
 const SHAPE: &str = "a transaction is a vector such as [[:append :x 1] [:r :x [1]] [:w :y 2]]";
+const PREDICATES: &str = "a predicate is :true, [:= value] or [:mod modulus remainder]";
 
 /// A history of `[[:append key value] [:r key [value ...]] [:w key value] ...]`, as EDN or JSON.
 ///
@@ -58,6 +59,9 @@ impl Notes {
             return Ok(());
         }
         let steps = event.value.take().transpose()?;
+        if steps.is_some() && self.draft.begins_all() && event.f != "init" {
+            return Err(Fault::new(event.offset, "expected a transaction, found a map".to_string(), SHAPE));
+        }
         if event.phase == Phase::Invoke {
             let txn = self.all.begin(event.process, event.moment);
             let asked = std::mem::replace(&mut self.draft, self.spare.pop().unwrap_or_default());
@@ -113,6 +117,14 @@ impl Notes {
             let offset = reader.offset();
             return match reader.value()? {
                 Value::Nil => Ok(false),
+                Value::Map(entries) => {
+                    for (key, value) in entries {
+                        let (key, value) = (self.all.atom(key_of_map(key)), self.all.atom(value));
+                        self.draft.value(value);
+                        self.draft.micro(Act::Init, key);
+                    }
+                    Ok(true)
+                }
                 other => Err(Fault::new(offset, format!("expected a transaction, found {other}"), SHAPE)),
             };
         };
@@ -133,8 +145,12 @@ impl Notes {
             "append" => self.one(reader, Act::Append)?,
             "w" => self.one(reader, Act::Write)?,
             "r" => self.found(reader)?,
+            "insert" => self.one(reader, Act::Insert)?,
+            "delete" => self.deleted(reader)?,
+            "rp" if is_predicate(&self.all.value(key)) => self.selected(reader)?,
+            "rp" => return Err(Fault::new(offset, "expected a predicate".to_string(), PREDICATES)),
             _ => {
-                let problem = format!("expected :append, :r or :w, found {name:?}");
+                let problem = format!("expected :append, :r, :w, :insert, :delete or :rp, found {name:?}");
                 return Err(Fault::new(offset, problem, SHAPE));
             }
         };
@@ -143,6 +159,36 @@ impl Notes {
             true => Ok(()),
             false => Err(reader.fault("expected the end of a micro-operation", SHAPE)),
         }
+    }
+
+    /// Skips what may be said of a deletion beside its key: nothing.
+    fn deleted(&mut self, reader: &mut Reader<'_>) -> Result<Act, Fault> {
+        if !matches!(reader.peek()?, Some(b']' | b')')) {
+            reader.value()?;
+        }
+        Ok(Act::Delete)
+    }
+
+    /// What a predicate selected: a map, or nil where that is not known.
+    fn selected(&mut self, reader: &mut Reader<'_>) -> Result<Act, Fault> {
+        if matches!(reader.peek()?, Some(b']' | b')')) {
+            return Ok(Act::ReadWhere);
+        }
+        let offset = reader.offset();
+        match reader.value()? {
+            Value::Nil => {}
+            Value::Map(entries) => {
+                for value in entries.into_iter().flat_map(|(key, value)| [key_of_map(key), value]) {
+                    let atom = self.all.atom(value);
+                    self.draft.value(atom);
+                }
+            }
+            other => {
+                let problem = format!("expected what was selected, as {{key value}}, found {other}");
+                return Err(Fault::new(offset, problem, SHAPE));
+            }
+        }
+        Ok(Act::ReadWhere)
     }
 
     fn one(&mut self, reader: &mut Reader<'_>, act: Act) -> Result<Act, Fault> {
@@ -182,6 +228,24 @@ impl Notes {
         }
         let value = reader.value()?;
         Ok(self.all.atom(value))
+    }
+}
+
+/// Whether a value is a predicate that can be evaluated.
+fn is_predicate(value: &Value) -> bool {
+    match value.members() {
+        [] => value.is_named("true") || *value == Value::Bool(true),
+        [name, _] => name.is_named("="),
+        [name, Value::Int(modulus), Value::Int(_)] => name.is_named("mod") && *modulus != 0,
+        _ => false,
+    }
+}
+
+/// A key of a map. JSON has strings only, where keys of micro-operations are numbers.
+fn key_of_map(key: Value) -> Value {
+    match &key {
+        Value::Str(text) => text.parse().map_or(key, Value::Int),
+        _ => key,
     }
 }
 
@@ -258,9 +322,9 @@ mod tests {
     #[test]
     fn what_is_no_transaction_is_named_where_it_stands() {
         let error =
-            transactions("{:type :invoke, :process 1,\n :value [[:append 1 2] [:delete 1 2]]}").expect_err("no");
+            transactions("{:type :invoke, :process 1,\n :value [[:append 1 2] [:remove 1 2]]}").expect_err("no");
         assert_eq!((error.line, error.column), (2, 24));
-        assert!(error.problem.contains("delete"), "{error}");
+        assert!(error.problem.contains("remove"), "{error}");
         transactions("{:type :invoke :process 1 :value [[:r 1 [2 ").expect_err("cut");
         transactions(r#"[{"type": "invoke", "value": [["r", 1, [2 "#).expect_err("cut");
         transactions("{:type :ok :process 1 :value []}").expect_err("never invoked");

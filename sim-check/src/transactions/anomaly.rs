@@ -56,6 +56,10 @@ pub enum Kind {
     LostUpdate,
     /// Transactions that would each have to come before the other.
     Cycle(Base, Order),
+    /// As [`Cycle`](Kind::Cycle), where it takes a predicate to see some dependency: of [`Base::GSingle`] or worse.
+    PredicateCycle(Base, Order),
+    /// A predicate did not select what it must have, or selected what it does not match.
+    PredicateReadMiss,
     /// A transaction saw a part of another, and for the rest what was there before.
     FracturedRead,
     /// A transaction saw another, and not what that one had seen.
@@ -78,10 +82,13 @@ impl Kind {
             Kind::LostUpdate,
             Kind::FracturedRead,
             Kind::CausalityViolation,
+            Kind::PredicateReadMiss,
         ];
         let orders = [Order::Data, Order::Process, Order::Realtime];
         let cycles = orders.into_iter().flat_map(|order| Base::ALL.map(|base| Kind::Cycle(base, order)));
-        direct.into_iter().chain(cycles)
+        let predicates = orders.into_iter().flat_map(|order| Base::ALL.map(|base| Kind::PredicateCycle(base, order)));
+        let predicates = predicates.filter(|kind| !matches!(kind, Kind::PredicateCycle(Base::G0 | Base::G1c, _)));
+        direct.into_iter().chain(cycles).chain(predicates)
     }
 }
 
@@ -105,8 +112,12 @@ impl fmt::Display for Kind {
             Kind::LostUpdate => ("lost-update", Order::Data),
             Kind::FracturedRead => ("fractured-read", Order::Data),
             Kind::CausalityViolation => ("causality-violation", Order::Data),
-            Kind::Cycle(Base::G0, order) => ("G0", *order),
-            Kind::Cycle(Base::G1c, order) => ("G1c", *order),
+            Kind::PredicateReadMiss => ("predicate-read-miss", Order::Data),
+            Kind::Cycle(Base::G0, order) | Kind::PredicateCycle(Base::G0, order) => ("G0", *order),
+            Kind::Cycle(Base::G1c, order) | Kind::PredicateCycle(Base::G1c, order) => ("G1c", *order),
+            Kind::PredicateCycle(Base::GSingle, order) => ("G-single", *order),
+            Kind::PredicateCycle(Base::GNonadjacent, order) => ("G-nonadjacent", *order),
+            Kind::PredicateCycle(Base::G2, order) => ("G2", *order),
             Kind::Cycle(Base::GSingle, order) => ("G-single-item", *order),
             Kind::Cycle(Base::GNonadjacent, order) => ("G-nonadjacent-item", *order),
             Kind::Cycle(Base::G2, order) => ("G2-item", *order),

@@ -5,7 +5,7 @@ use crate::dice::Dice;
 use crate::history::{History, Operation};
 use crate::read::Value;
 
-type Txn = Operation<Vec<Mop>, Vec<Mop>>;
+pub(super) type Txn = Operation<Vec<Mop>, Vec<Mop>>;
 
 const HISTORIES: u64 = 100_000;
 
@@ -16,19 +16,21 @@ fn key(key: &Value) -> usize {
 }
 
 /// The lists after a transaction, if it can have read what it read.
-fn run(mut lists: Lists, txn: &Txn) -> Option<Lists> {
+fn run(lists: &Lists, txn: &Txn) -> Option<Lists> {
+    let mut lists = lists.clone();
     for mop in txn.acknowledged().map_or(&txn.op, |(ret, _)| ret) {
         match mop {
             Mop::Append(k, value) | Mop::Write(k, value) => lists[key(k)].push(value.clone()),
             Mop::Read(k, Some(Value::List(seen))) if *seen != lists[key(k)] => return None,
-            Mop::Read(..) => {}
+            _ => {}
         }
     }
     Some(lists)
 }
 
-/// Whether some order of the transactions explains what the committed ones read.
-fn explains(lists: &Lists, left: &[&Txn], realtime: bool) -> bool {
+/// Whether some order of the transactions explains what the committed ones read; `run` is the state after one of them, if
+/// it can have read what it read.
+pub(super) fn explains<S>(state: &S, left: &[&Txn], realtime: bool, run: &impl Fn(&S, &Txn) -> Option<S>) -> bool {
     let done = |txn: &&Txn| txn.acknowledged().map(|(_, at)| at.index);
     if left.iter().all(|txn| done(txn).is_none()) {
         return true;
@@ -36,7 +38,7 @@ fn explains(lists: &Lists, left: &[&Txn], realtime: bool) -> bool {
     let deadline = left.iter().filter_map(done).min().filter(|_| realtime).unwrap_or(u64::MAX);
     (0..left.len()).filter(|n| left[*n].invoked.index < deadline).any(|n| {
         let rest: Vec<_> = [&left[..n], &left[n + 1..]].concat();
-        run(lists.clone(), left[n]).is_some_and(|next| explains(&next, &rest, realtime))
+        run(state, left[n]).is_some_and(|next| explains(&next, &rest, realtime, run))
     })
 }
 
@@ -90,6 +92,7 @@ fn answer(dice: &mut Dice, versions: &mut Vec<Lists>, mops: &mut [Mop], sloppy: 
                 let from = if sloppy && dice.roll(2) == 0 { old } else { &lists };
                 *seen = Some(Value::List(from[key(k)].clone()));
             }
+            _ => unreachable!("lists are appended to and read"),
         }
     }
     versions.push(lists);
@@ -106,7 +109,7 @@ fn lists_agree_with_trying_every_order() {
         }
         let analysis = list_append().analyse(&Transactions::of(&operations));
         for (model, realtime) in [(Consistency::Serializable, false), (Consistency::StrictSerializable, true)] {
-            let expected = explains(&Lists::default(), &left, realtime);
+            let expected = explains(&Lists::default(), &left, realtime, &run);
             let verdict = analysis.verdict(model);
             assert_eq!(verdict.is_valid(), expected, "{model}: {verdict} of {operations:#?}");
             valid += u64::from(expected);

@@ -23,7 +23,7 @@ fn run(mut registers: Registers, txn: &Txn) -> Option<Registers> {
             Mop::Read(k, seen) if txn.acknowledged().is_some() => {
                 (seen.clone().unwrap_or_default() == registers[key(k)]).then_some(())?;
             }
-            Mop::Read(..) => {}
+            _ => {}
         }
     }
     Some(registers)
@@ -83,6 +83,7 @@ pub(super) fn random(dice: &mut Dice, most: u64) -> (Vec<Txn>, Vec<u32>) {
                     let from = if sloppy && dice.roll(2) == 0 { old } else { &registers };
                     *seen = Some(from[key(k)].clone()).filter(|seen| *seen != Value::Nil);
                 }
+                _ => unreachable!("registers are written and read"),
             }
         }
         versions.push(registers);

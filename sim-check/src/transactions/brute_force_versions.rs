@@ -24,6 +24,7 @@ fn mops(txn: &Txn) -> &[Mop] {
 fn of_key(mop: &Mop) -> &Value {
     match mop {
         Mop::Append(key, _) | Mop::Write(key, _) | Mop::Read(key, _) => key,
+        _ => unreachable!("registers are written and read"),
     }
 }
 
@@ -53,7 +54,7 @@ fn internally_sound(txn: &Txn) -> bool {
         match mops(txn)[..n].iter().rfind(|before| of_key(before) == key) {
             Some(Mop::Read(_, before)) => before == seen,
             Some(Mop::Write(_, value) | Mop::Append(_, value)) => seen.as_ref() == Some(value),
-            None => true,
+            _ => true,
         }
     })
 }

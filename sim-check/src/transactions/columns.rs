@@ -47,6 +47,11 @@ impl Draft {
         self.values.clear();
     }
 
+    /// Whether it says what was there before all else.
+    pub(crate) fn begins_all(&self) -> bool {
+        self.micros.first().is_some_and(|(act, ..)| *act == Act::Init)
+    }
+
     /// Adds a value of the next micro-operation.
     pub(crate) fn value(&mut self, value: Atom) {
         self.values.push(value);
@@ -80,11 +85,26 @@ pub(crate) enum Act {
     ReadOne,
     /// A read that found nothing, or whose result is not known.
     ReadNil,
+    /// What was there before all else.
+    Init,
+    Insert,
+    Delete,
+    /// A read of whatever matches the predicate that stands in place of a key: keys and values in turn.
+    ReadWhere,
 }
 
 impl Act {
+    /// What only histories with predicates have.
+    pub(crate) const OF_PREDICATES: [Act; 4] = [Act::Init, Act::Insert, Act::Delete, Act::ReadWhere];
+
+    /// Whether it reads one key.
     pub(crate) fn reads(self) -> bool {
         matches!(self, Act::ReadList | Act::ReadOne | Act::ReadNil)
+    }
+
+    /// Whether it changes what a register under a key holds.
+    pub(crate) fn changes(self) -> bool {
+        matches!(self, Act::Init | Act::Insert | Act::Write | Act::Delete)
     }
 }
 
@@ -156,6 +176,15 @@ impl Transactions {
             Mop::Read(key, Some(Value::List(members))) => (Act::ReadList, key, &members[..]),
             Mop::Read(key, None | Some(Value::Nil)) => (Act::ReadNil, key, &[][..]),
             Mop::Read(key, Some(value)) => (Act::ReadOne, key, std::slice::from_ref(value)),
+            Mop::Init(key, value) => (Act::Init, key, std::slice::from_ref(value)),
+            Mop::Insert(key, value) => (Act::Insert, key, std::slice::from_ref(value)),
+            Mop::Delete(key) => (Act::Delete, key, &[][..]),
+            Mop::ReadWhere(predicate, found) => {
+                for value in found.iter().flatten().flat_map(|(key, value)| [key, value]) {
+                    draft.value(self.atom(value.clone()));
+                }
+                (Act::ReadWhere, predicate, &[][..])
+            }
         };
         values.iter().for_each(|value| draft.value(self.atom(value.clone())));
         draft.micro(act, self.atom(key.clone()));
@@ -273,9 +302,14 @@ impl Transactions {
         self.value(self.keys[key as usize]).to_string()
     }
 
+    /// The number of a key that a value stands for.
+    pub(crate) fn key_of(&self, atom: Atom) -> Option<u32> {
+        self.keys.get_index_of(&atom).map(short)
+    }
+
     /// What to say if some micro-operation is of a kind that the checker does not judge.
-    pub(crate) fn uses(&self, act: Act, what: &str) -> Option<String> {
-        let used = self.micros.iter().any(|micro| micro.act == act);
+    pub(crate) fn uses(&self, acts: &[Act], what: &str) -> Option<String> {
+        let used = self.micros.iter().any(|micro| acts.contains(&micro.act));
         used.then(|| format!("a transaction uses {what}: it was left out"))
     }
 
@@ -283,6 +317,12 @@ impl Transactions {
     pub(crate) fn list(&self, atoms: &[Atom]) -> String {
         let members: Vec<String> = atoms.iter().map(|atom| self.value(*atom).to_string()).collect();
         format!("[{}]", members.join(" "))
+    }
+
+    /// What a predicate selected, as it prints.
+    fn selected(&self, atoms: &[Atom]) -> String {
+        let pair = |pair: &[Atom]| format!("{} {}", self.value(pair[0]), self.value(pair[1]));
+        format!("{{{}}}", atoms.chunks_exact(2).map(pair).collect::<Vec<_>>().join(", "))
     }
 
     /// A transaction as it prints.
@@ -293,6 +333,11 @@ impl Transactions {
             match micro.act {
                 Act::Append => format!("append {} to {key}", self.value(atoms[0])),
                 Act::Write => format!("write {} to {key}", self.value(atoms[0])),
+                Act::Init => format!("begin with {} at {key}", self.value(atoms[0])),
+                Act::Insert => format!("insert {} at {key}", self.value(atoms[0])),
+                Act::Delete => format!("delete {key}"),
+                Act::ReadWhere if known => format!("read where {key}: {}", self.selected(atoms)),
+                Act::ReadWhere => format!("read where {key}"),
                 Act::ReadNil if known => format!("read {key}: nothing"),
                 _ if !known => format!("read {key}"),
                 Act::ReadOne => format!("read {key}: {}", self.value(atoms[0])),

@@ -41,20 +41,44 @@ pub(crate) fn cycles(graph: &Graph) -> (Vec<Cycle>, bool) {
     let mut worst = vec![Base::ALL.len(); graph.nodes() as usize];
     let mut found = Vec::new();
     let whole = search.components(!0);
+    let asked = |node: &u32| (0..graph.degree(*node)).any(|n| graph.edge(*node, n).why.is_predicate());
     for order in [Order::Data, Order::Process, Order::Realtime] {
-        let split = |whole: &Vec<u32>| search.split(whole, mask(Base::G2, order), Rule::Any);
-        let components: Vec<Vec<u32>> = whole.iter().flat_map(split).collect();
-        for component in components {
-            let bound = component.iter().map(|node| worst[*node as usize]).min().unwrap_or(0);
-            let Some((base, edges)) = search.worst(&component, order, bound) else { continue };
-            component.iter().for_each(|node| worst[*node as usize] = base as usize);
-            found.push(Cycle { kind: kind(&edges), edges });
+        for predicates in [Predicates::Without, Predicates::With] {
+            if predicates == Predicates::With && !whole.iter().flatten().any(asked) {
+                continue;
+            }
+            let split = |whole: &Vec<u32>| search.split(whole, predicates.add_to(mask(Base::G2, order)), Rule::Any);
+            let components: Vec<Vec<u32>> = whole.iter().flat_map(split).collect();
+            for component in components {
+                let bound = component.iter().map(|node| worst[*node as usize]).min().unwrap_or(0);
+                let Some((base, edges)) = search.worst(&component, (order, predicates), bound) else { continue };
+                component.iter().for_each(|node| worst[*node as usize] = base as usize);
+                found.push(Cycle { kind: kind(&edges), edges });
+            }
         }
     }
     (found, search.gave_up)
 }
 
-/// The edges that a cycle may have.
+/// Whether dependencies count that take a predicate to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Predicates {
+    Without,
+    With,
+}
+
+impl Predicates {
+    /// Lets through, beside the dependencies on items, those of the same kind on what a predicate selected.
+    fn add_to(self, mask: u8) -> u8 {
+        let add = |item: Why, predicate: Why| if mask & item.bit() != 0 { predicate.bit() } else { 0 };
+        match self {
+            Predicates::Without => mask,
+            Predicates::With => mask | add(Why::Wr, Why::WrPredicate) | add(Why::Rw, Why::RwPredicate),
+        }
+    }
+}
+
+/// The edges that a cycle may have, where there are no predicates.
 pub(super) fn mask(base: Base, order: Order) -> u8 {
     let data = match base {
         Base::G0 => Why::Ww.bit(),
@@ -71,9 +95,9 @@ pub(super) fn mask(base: Base, order: Order) -> u8 {
 /// What a cycle is, by its edges.
 pub(super) fn kind(edges: &[Edge]) -> Kind {
     let has = |why| edges.iter().any(|edge| edge.why == why);
-    let rw = |n: usize| edges[n % edges.len()].why == Why::Rw;
+    let rw = |n: usize| edges[n % edges.len()].why.is_rw();
     let base = match (0..edges.len()).filter(|n| rw(*n)).count() {
-        0 if has(Why::Wr) => Base::G1c,
+        0 if has(Why::Wr) || has(Why::WrPredicate) => Base::G1c,
         0 => Base::G0,
         1 => Base::GSingle,
         _ if (0..edges.len()).any(|n| rw(n) && rw(n + 1)) => Base::G2,
@@ -84,7 +108,10 @@ pub(super) fn kind(edges: &[Edge]) -> Kind {
         (false, true) => Order::Process,
         (false, false) => Order::Data,
     };
-    Kind::Cycle(base, order)
+    match base >= Base::GSingle && edges.iter().any(|edge| edge.why.is_predicate()) {
+        true => Kind::PredicateCycle(base, order),
+        false => Kind::Cycle(base, order),
+    }
 }
 
 struct Search<'g> {
@@ -137,7 +164,7 @@ impl<'g> Search<'g> {
             let by_rw = pair as usize % twice == 1;
             let to = place(edge.to).filter(|_| edge.why.bit() & mask != 0)?;
             let legal = twice == 1 || allowed(graph, rule, &edge, by_rw);
-            legal.then_some((to * twice + usize::from(twice == 2 && edge.why == Why::Rw)) as u32)
+            legal.then_some((to * twice + usize::from(twice == 2 && edge.why.is_rw())) as u32)
         };
         let found = components((nodes.len() * twice) as u32, row, step);
         let name = |component: Vec<u32>| {
@@ -149,7 +176,12 @@ impl<'g> Search<'g> {
     }
 
     /// The worst kind of cycle in a component, below `bound`, and a shortest cycle of that kind.
-    fn worst(&mut self, component: &[u32], order: Order, bound: usize) -> Option<(Base, Vec<Edge>)> {
+    fn worst(
+        &mut self,
+        component: &[u32],
+        (order, predicates): (Order, Predicates),
+        bound: usize,
+    ) -> Option<(Base, Vec<Edge>)> {
         self.work = 0;
         Base::ALL.into_iter().take(bound).find_map(|base| {
             let rule = match base {
@@ -157,8 +189,9 @@ impl<'g> Search<'g> {
                 _ => Rule::Any,
             };
             let mut best: Option<Vec<Edge>> = None;
-            for part in self.split(component, mask(base, order), rule) {
-                let cycle = self.shortest(&part, base, order);
+            let mask = predicates.add_to(mask(base, order));
+            for part in self.split(component, mask, rule) {
+                let cycle = self.shortest(&part, base, mask);
                 if let Some(cycle) = cycle.filter(|new| best.as_ref().is_none_or(|old| new.len() < old.len())) {
                     best = Some(cycle);
                 }
@@ -168,10 +201,9 @@ impl<'g> Search<'g> {
     }
 
     /// A shortest cycle of a kind in a part that is known to have no worse one.
-    fn shortest(&mut self, part: &[u32], base: Base, order: Order) -> Option<Vec<Edge>> {
+    fn shortest(&mut self, part: &[u32], base: Base, mask: u8) -> Option<Vec<Edge>> {
         self.members += 1;
         part.iter().for_each(|node| self.member[*node as usize] = self.members);
-        let mask = mask(base, order);
         let mut best: Option<Vec<Edge>> = None;
         for node in part.iter().copied().filter(|node| !self.graph.relays(*node)) {
             if base <= Base::G1c {
@@ -185,7 +217,7 @@ impl<'g> Search<'g> {
             };
             for n in 0..self.graph.degree(node) {
                 let edge = self.graph.edge(node, n);
-                if edge.why == Why::Rw && self.member[edge.to as usize] == self.members {
+                if edge.why.is_rw() && edge.why.bit() & mask != 0 && self.member[edge.to as usize] == self.members {
                     self.improve(&mut best, node, Some(edge), (rule, mask));
                 }
             }
@@ -261,7 +293,7 @@ impl<'g> Search<'g> {
 
     /// Comes to the end of an edge, unless one came there sooner.
     fn reach(&mut self, queue: &mut Queue, distance: u32, edge: Edge, from: u32) {
-        let by_rw = edge.why == Why::Rw;
+        let by_rw = edge.why.is_rw();
         let pair = edge.to as usize * 2 + usize::from(by_rw);
         let relays = self.graph.relays(edge.to);
         let distance = distance + u32::from(!relays);
@@ -296,7 +328,7 @@ type Queue = VecDeque<(u32, bool, u32)>;
 
 /// Whether an edge may follow; edges that leave a relay only continue what led there.
 fn allowed(graph: &Graph, rule: Rule, edge: &Edge, by_rw: bool) -> bool {
-    edge.why != Why::Rw
+    !edge.why.is_rw()
         || match rule {
             Rule::Any => true,
             Rule::NoRw => graph.relays(edge.from),

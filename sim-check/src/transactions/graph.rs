@@ -17,6 +17,10 @@ pub(crate) enum Why {
     Process,
     /// It ended before the other was invoked.
     Realtime,
+    /// The other selected a version that it wrote, by a predicate.
+    WrPredicate,
+    /// It selected a version by a predicate, the other wrote a later one that the predicate judges otherwise.
+    RwPredicate,
 }
 
 impl Why {
@@ -31,7 +35,19 @@ impl Why {
             Why::Rw => "rw",
             Why::Process => "process",
             Why::Realtime => "realtime",
+            Why::WrPredicate => "wrp",
+            Why::RwPredicate => "rwp",
         }
+    }
+
+    /// Whether what was read was overwritten.
+    pub(crate) fn is_rw(self) -> bool {
+        matches!(self, Why::Rw | Why::RwPredicate)
+    }
+
+    /// Whether it takes a predicate to see it.
+    pub(crate) fn is_predicate(self) -> bool {
+        matches!(self, Why::WrPredicate | Why::RwPredicate)
     }
 }
 
@@ -58,7 +74,8 @@ impl Label {
     }
 
     fn why(self) -> Why {
-        const WHYS: [Why; 5] = [Why::Ww, Why::Wr, Why::Rw, Why::Process, Why::Realtime];
+        use Why::{Process, Realtime, Rw, RwPredicate, Wr, WrPredicate, Ww};
+        const WHYS: [Why; 7] = [Ww, Wr, Rw, Process, Realtime, WrPredicate, RwPredicate];
         WHYS[(self.0 >> KEY_BITS) as usize]
     }
 

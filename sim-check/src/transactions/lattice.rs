@@ -139,6 +139,14 @@ impl Kind {
             Kind::Internal | Kind::FracturedRead => &[C::ReadAtomic],
             Kind::CausalityViolation => &[C::Causal],
             Kind::LostUpdate => &[C::CursorStability, C::UpdateAtomic],
+            Kind::PredicateReadMiss => &[C::Serializable],
+            Kind::PredicateCycle(base, Order::Data) => match base {
+                Base::G0 => &[C::ReadUncommitted],
+                Base::G1c => &[C::ReadCommitted],
+                Base::GSingle => &[C::ConsistentView],
+                Base::GNonadjacent => &[C::SnapshotIsolation],
+                Base::G2 => &[C::Serializable],
+            },
             Kind::Cycle(base, Order::Data) => match base {
                 Base::G0 => &[C::ReadUncommitted],
                 Base::G1c => &[C::ReadCommitted],
@@ -146,13 +154,13 @@ impl Kind {
                 Base::GNonadjacent => &[C::SnapshotIsolation, C::RepeatableRead],
                 Base::G2 => &[C::RepeatableRead],
             },
-            Kind::Cycle(base, Order::Process) => match base {
+            Kind::Cycle(base, Order::Process) | Kind::PredicateCycle(base, Order::Process) => match base {
                 Base::G0 => &[C::StrongSessionReadUncommitted],
                 Base::G1c => &[C::StrongSessionReadCommitted],
                 Base::GSingle | Base::GNonadjacent => &[C::StrongSessionSnapshotIsolation],
                 Base::G2 => &[C::StrongSessionSerializable],
             },
-            Kind::Cycle(base, Order::Realtime) => match base {
+            Kind::Cycle(base, Order::Realtime) | Kind::PredicateCycle(base, Order::Realtime) => match base {
                 Base::G0 => &[C::StrongReadUncommitted],
                 Base::G1c => &[C::StrongReadCommitted],
                 Base::GSingle | Base::GNonadjacent => &[C::StrongSnapshotIsolation],

@@ -21,7 +21,8 @@ pub(super) fn analyse(all: &Transactions) -> Analysis {
     let mut graph = Builder::new(all.len() as u32);
     dependencies(all, &versions, &mut graph);
     lost_updates(all, &versions, &mut findings);
-    let doubt = versions.ambiguous.clone().or_else(|| all.uses(Act::Write, ":w, which belongs to rw-register"));
+    let doubt = versions.ambiguous.clone().or_else(|| all.uses(&[Act::Write], ":w, which belongs to rw-register"));
+    let doubt = doubt.or_else(|| all.uses(&Act::OF_PREDICATES, "what belongs to closed-predicate"));
     let story = Story { all, versions: &versions };
     Analysis::new(all, graph, Open::default(), findings, doubt, |edge| story.reason(edge))
 }
@@ -150,7 +151,7 @@ impl Story<'_> {
     fn reason(&self, edge: &Edge) -> String {
         let (all, key) = (self.all, self.all.key(edge.key));
         match edge.why {
-            Why::Process | Why::Realtime => order_reason(all, edge),
+            Why::Process | Why::Realtime | Why::WrPredicate | Why::RwPredicate => order_reason(all, edge),
             Why::Ww => match self.overwrite(edge) {
                 Some((old, new)) => format!("{{to}} appended {new} to {key} after {{from}} appended {old}"),
                 None => format!("{{to}} appended to {key} after {{from}} did"),

@@ -32,7 +32,8 @@ pub(super) fn analyse(all: &Transactions, options: &RwRegister) -> Analysis {
     for (key, touches) in (0..).zip(&touches) {
         dependencies(all, &writers, key, touches, options, &mut graph, &mut findings);
     }
-    let doubt = writers.ambiguous.clone().or_else(|| all.uses(Act::Append, ":append, which belongs to list-append"));
+    let doubt = writers.ambiguous.clone().or_else(|| all.uses(&[Act::Append], ":append, which belongs to list-append"));
+    let doubt = doubt.or_else(|| all.uses(&Act::OF_PREDICATES, "what belongs to closed-predicate"));
     let open = Open { registers: &registers, work: options.budget };
     Analysis::new(all, graph, open, findings, doubt, |edge| reason(all, edge))
 }
@@ -94,7 +95,7 @@ fn reads(all: &Transactions, writers: &Writers, id: u32, garbage: bool, findings
 
 /// What a transaction leaves in a key.
 fn last_write(all: &Transactions, id: u32, key: u32) -> Option<Atom> {
-    let write = all.micros(id).iter().rfind(|micro| micro.key == key && !micro.act.reads());
+    let write = all.micros(id).iter().rfind(|micro| micro.key == key && micro.act == Act::Write);
     write.map(|write| all.atoms(write)[0])
 }
 
@@ -203,7 +204,7 @@ fn reason(all: &Transactions, edge: &Edge) -> String {
         show(all, read.and_then(|read| version(all, read)))
     };
     match edge.why {
-        Why::Process | Why::Realtime => order_reason(all, edge),
+        Why::Process | Why::Realtime | Why::WrPredicate | Why::RwPredicate => order_reason(all, edge),
         Why::Ww => format!("{{to}} overwrote {{from}}'s {} in {name} with {}", wrote(edge.from), wrote(edge.to)),
         Why::Wr => format!("{{to}} read {} from {name}, which {{from}} wrote", read(edge.to)),
         Why::Rw => format!("{{to}} wrote {} to {name} after {{from}}'s read of {}", wrote(edge.to), read(edge.from)),
