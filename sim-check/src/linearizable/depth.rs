@@ -64,6 +64,12 @@ impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
         self.rules.seek(config.at);
         let others = self.stack.len();
         self.rules.extend(config, &mut self.stack);
+        let Event::Return(due) = self.rules.part.events[config.at as usize] else { return };
+        // Where what returns cannot take effect at once, it is best to go where it can next.
+        let ahead = self.stack.get(others).is_some_and(|first| self.rules.has_passed(due, first));
+        if !ahead {
+            self.stack[others..].sort_by_key(|next| !self.rules.can_pass(due, next));
+        }
         self.stack[others..].reverse();
     }
 }

@@ -95,13 +95,23 @@ impl<'p, M: Model> Rules<'p, M> {
 
     /// Lets `config` see the return of an item; if the item did not take effect, nothing changes.
     pub(super) fn pass<K: Mask>(&self, item: u32, config: &mut Config<K>) -> bool {
+        let took_effect = self.has_passed(item, config);
         let item = self.part.items[item as usize];
-        if item.kind == Kind::Read {
-            return !config.debt.has(item.slot);
+        if item.kind != Kind::Read {
+            config.done.remove(item.slot);
         }
-        let took_effect = config.done.has(item.slot);
-        config.done.remove(item.slot);
         took_effect
+    }
+
+    /// Whether an item that returns next has taken effect in `config`.
+    pub(super) fn has_passed<K: Mask>(&self, item: u32, config: &Config<K>) -> bool {
+        let item = self.part.items[item as usize];
+        if item.kind == Kind::Read { !config.debt.has(item.slot) } else { config.done.has(item.slot) }
+    }
+
+    /// Whether it has, or may be the next that does.
+    pub(super) fn can_pass<K: Mask>(&mut self, item: u32, config: &Config<K>) -> bool {
+        self.has_passed(item, config) || self.space.step(config.state, self.part.items[item as usize].class).is_some()
     }
 
     /// Every past that `config` becomes when one more open operation takes effect. Those in which
