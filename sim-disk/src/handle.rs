@@ -240,6 +240,12 @@ impl Handle {
         done(self.process, kinds::FSYNC, &self.path, synced)
     }
 
+    /// A write-back that is waited for.
+    pub(crate) async fn stage(&self) -> io::Result<()> {
+        let token = self.act("fs::File::write", |kernel| kernel.begin_stage(self.slot))?;
+        Waiting::new(token, self.process).await
+    }
+
     /// A read that takes its time.
     pub(crate) async fn read_in_time(&self, at: Option<u64>, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(waiting) = self.begin_read(at, buffer.len())? {

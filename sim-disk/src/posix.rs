@@ -180,6 +180,14 @@ impl File {
         self.0.act("posix::File::sync_range", |kernel| kernel.stage(self.0.slot))
     }
 
+    /// As [`sync_range`](File::sync_range), until the device has written it: as long as an fsync takes, and no more durable.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn sync_range_in_time(&self) -> io::Result<()> {
+        self.0.stage().await
+    }
+
     /// Makes the whole volume durable, in no time (syncfs(2)).
     ///
     /// # Errors

@@ -80,14 +80,26 @@ impl Kernel {
         strike: Strike,
     ) -> io::Result<u32> {
         let operation = self.take_up(slot, path, extent, strike)?;
+        Ok(self.hand_over(slot, operation))
+    }
+
+    /// Lets the device write what is dirty of a file, in the time of an fsync.
+    fn hand_over(&mut self, slot: usize, operation: Operation) -> u32 {
         let latency = self.options.fsync_latency_min..self.options.fsync_latency_max;
+        let ino = self.descriptors[slot].ino;
         let machine = self.machine(operation.process.node);
         let latency = machine.draws.duration(latency).as_nanos() as u64;
-        let pages = operation.flush.as_ref().map_or(0, |flush| {
-            let content = machine.volume.get(flush.ino).content();
-            content.map_or(0, |content| content.dirty_pages(flush.upto).len() as u64)
-        });
-        Ok(self.give(operation, pages, latency))
+        let upto = operation.flush.as_ref().map_or_else(|| machine.volume.effects(), |flush| flush.upto);
+        let pages = machine.volume.get(ino).content().map_or(0, |content| content.dirty_pages(upto).len() as u64);
+        self.give(operation, pages, latency)
+    }
+
+    /// As [`stage`](Kernel::stage), and says when the device has written it.
+    pub(crate) fn begin_stage(&mut self, slot: usize) -> io::Result<u32> {
+        self.stage(slot)?;
+        let Descriptor { process, ref path, .. } = self.descriptors[slot];
+        let operation = Operation::new(process, path.clone(), "a write-back", None);
+        Ok(self.hand_over(slot, operation))
     }
 
     /// An fsync that takes no time. It completes those that it must not overtake.

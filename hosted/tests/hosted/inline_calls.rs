@@ -24,6 +24,19 @@ async fn what_is_modelled_is_answered_by_the_simulation() {
     assert!(!std::path::Path::new("/inline").exists(), "the real disk sees nothing");
 }
 
+/// What kernels have since a few years only: programs have another way.
+#[sim::test(seed = 0)]
+async fn what_older_kernels_do_not_have_is_refused() {
+    let program = node("program").host(|| {
+        let me = rustix::process::getpid();
+        assert_eq!(
+            rustix::process::pidfd_open(me, rustix::process::PidfdFlags::empty()).err(),
+            Some(rustix::io::Errno::NOSYS)
+        );
+    });
+    program.join().await;
+}
+
 #[sim::test(seed = 0, expect = "leaked")]
 async fn what_is_not_modelled_ends_the_run_with_its_name() {
     let went_on = Arc::new(AtomicBool::new(false));

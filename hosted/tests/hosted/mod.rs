@@ -7,6 +7,7 @@ mod mini_redis;
 mod power_losses;
 mod raft;
 mod redb_;
+mod sled_;
 mod sqlite;
 mod std_fs;
 mod std_net;

@@ -52,3 +52,15 @@ pub(super) async fn survive<D: Database + 'static>(losses: u32) {
     }
     assert!(acknowledged.load(Ordering::SeqCst) > u64::from(losses) / 2, "it made no progress");
 }
+
+/// Lets a machine count up, lose power, and look at what is there.
+pub(super) async fn lose_power_once<D: Database + 'static>() {
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let count = acknowledged.clone();
+    let store = node("store").host(move || count_up::<D>(&count));
+    sim::time::sleep(random().range(100..900).ms()).await;
+    assert!(acknowledged.load(Ordering::SeqCst) > 0, "it made no progress");
+    store.power_loss();
+    store.restart();
+    sim::time::sleep(1.secs()).await;
+}

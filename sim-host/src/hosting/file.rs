@@ -316,6 +316,16 @@ impl OpenFile {
         }
     }
 
+    /// sync_file_range(2) of the whole file, waited for or not.
+    pub(crate) fn sync_range(&self, waits: bool) -> Io<()> {
+        let file = self.disk()?;
+        self.bring_stores()?;
+        match waits && wait::can_wait() {
+            true => told(wait::block_on_future("sync_file_range", file.sync_range_in_time())),
+            false => told(file.sync_range()),
+        }
+    }
+
     /// Brings what was stored through mappings of the file to it.
     fn bring_stores(&self) -> Io<()> {
         if memory::any() { hosts().mappings.before_read(self, 0..u64::MAX) } else { Ok(()) }

@@ -139,6 +139,9 @@ macro_rules! of_a_file {
     )*};
 }
 
+/// Flags of sync_file_range(2) that wait for the device.
+const WAITS: c_uint = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+
 fn set_size(file: &OpenFile, size: i64) -> Io<c_int> {
     let size = u64::try_from(size).map_err(|_| libc::EINVAL)?;
     file.set_len(size).map(|()| 0)
@@ -172,8 +175,8 @@ of_a_file! {
     };
     fallocate(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
     fallocate64(mode: c_int, from: i64, length: i64) -> c_int, SYS_fallocate, allocate;
-    sync_file_range(_from: i64, _length: i64, _flags: c_uint) -> c_int, SYS_sync_file_range,
-        |file, _, _, _| file::told(file.disk()?.sync_range()).map(|()| 0);
+    sync_file_range(_from: i64, _length: i64, flags: c_uint) -> c_int, SYS_sync_file_range,
+        |file, _, _, flags| file.sync_range(flags & WAITS != 0).map(|()| 0);
     flock(operation: c_int) -> c_int, SYS_flock, flock_simulated;
     fchown(_user: c_uint, _group: c_uint) -> c_int, SYS_fchown, |_, _, _| Ok(0);
     fchmod(mode: c_uint) -> c_int, SYS_fchmod, |file, mode| file::told(file.disk()?.set_permissions(mode)).map(|()| 0);

@@ -89,6 +89,8 @@ fn refuses(number: c_long) -> bool {
         libc::SYS_clone3,
         libc::SYS_memfd_secret,
         libc::SYS_landlock_create_ruleset,
+        libc::SYS_io_uring_setup,
+        libc::SYS_pidfd_open,
     ]
     .contains(&number)
 }
