@@ -199,8 +199,11 @@ impl<'t> Universe<'t> {
     /// The versions that are known to be later than what was looked at, and what that means to whoever looked: what a
     /// predicate judges otherwise is of the predicate, and another value for one that was read is of the item.
     fn overwrites(&self, look: Look<'t>) -> impl Iterator<Item = (Why, Version)> {
-        let from = if look.at == At::Version(0) { 1 } else { usize::MAX };
-        let predicate = look.by.map(|micro| self.all.key_value(micro.key));
+        let later = match look.at {
+            At::Version(0) => &self.versions(look.key)[1..],
+            _ => &[],
+        };
+        let predicate = look.by.filter(|_| !later.is_empty()).map(|micro| self.all.key_value(micro.key));
         let judged = move |state| predicate.as_ref().is_some_and(|predicate| matches(self.all, predicate, state));
         let before = judged(self.seen(&look));
         let why = move |version: &Version| match look.by {
@@ -208,7 +211,6 @@ impl<'t> Universe<'t> {
             Some(_) if look.found.is_none() => None,
             _ => Some(Why::Rw),
         };
-        let later = self.versions(look.key).get(from..).unwrap_or(&[]);
         later.iter().filter_map(move |version| Some((why(version)?, *version)))
     }
 

@@ -143,6 +143,7 @@ unsafe extern "C" fn switch(from: *mut Context, to: *const Context, sets_locals_
         "pop r12",
         "pop rbx",
         "pop rbp",
+        // No `ret`: the processor would foresee it to go back to where this function was called.
         "pop rcx",
         "jmp rcx",
         "3:",
