@@ -59,10 +59,19 @@ pub(crate) struct Description {
     pub(crate) send_timeout: Cell<Option<Duration>>,
     /// What setsockopt(2) set, by level and name.
     pub(crate) options: RefCell<BTreeMap<(c_int, c_int), Vec<u8>>>,
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<Vec<Waiting>>,
     epolls: RefCell<Vec<(Weak<Description>, c_int)>>,
     waker: Waker,
 }
+
+/// A hosted thread that waits for a change, or once did: it is likely to come back.
+struct Waiting {
+    waker: Waker,
+    waits: bool,
+}
+
+/// So many that once waited are remembered.
+const REMEMBERED: usize = 8;
 
 /// Tells a description that something about it has changed.
 struct Notice(Weak<Description>);
@@ -102,7 +111,10 @@ impl Description {
     /// Tells whoever waits for it, and the epolls that watch it.
     pub(crate) fn changed(&self) {
         // Wakers here are of hosted threads: what they do is put a task on the ready list.
-        self.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+        for waiting in self.waiting.borrow_mut().iter_mut().filter(|waiting| waiting.waits) {
+            waiting.waits = false;
+            waiting.waker.wake_by_ref();
+        }
         let mut place = 0;
         loop {
             let (epoll, descriptor) = match self.epolls.borrow().get(place) {
@@ -125,8 +137,14 @@ impl Description {
     /// Wakes `waker` once at the next change.
     pub(crate) fn wait(&self, waker: &Waker) {
         let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
+        match waiting.iter_mut().find(|known| known.waker.will_wake(waker)) {
+            Some(known) => known.waits = true,
+            None => {
+                if waiting.len() >= REMEMBERED {
+                    waiting.retain(|known| known.waits);
+                }
+                waiting.push(Waiting { waker: waker.clone(), waits: true });
+            }
         }
     }
 
@@ -154,6 +172,7 @@ impl Description {
     }
 
     /// Tries until `attempt` does not have to wait; once only for a description that must not block.
+    #[inline]
     pub(crate) fn attempt<T>(
         &self,
         what: &'static str,
@@ -189,7 +208,7 @@ impl Description {
 /// Whether a number is that of a simulated descriptor.
 #[inline]
 pub(crate) fn is_simulated(descriptor: c_int) -> bool {
-    descriptor >= FIRST && sim_core::ambient::is_simulated()
+    descriptor >= FIRST && (baton::hosted() || sim_core::ambient::is_simulated())
 }
 
 /// What a descriptor stands for.

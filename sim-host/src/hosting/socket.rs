@@ -215,19 +215,25 @@ impl Tcp {
         }
     }
 
-    /// What a read or write that comes too early waits for.
-    fn until_open(&self, waker: &Waker) -> Io<()> {
-        if matches!(*self.stage.borrow(), Stage::Connecting(_)) { self.advance(waker) } else { Ok(()) }
+    /// As [`connection`](Tcp::connection); what comes too early waits.
+    #[inline]
+    fn once_open<R>(&self, waker: &Waker, f: impl FnOnce(&Connection) -> Io<R>) -> Io<R> {
+        if let Stage::Open(connection) = &*self.stage.borrow() {
+            return f(connection);
+        }
+        if matches!(*self.stage.borrow(), Stage::Connecting(_)) {
+            self.advance(waker)?;
+        }
+        self.connection(f)
     }
 }
 
 impl Object for Tcp {
     fn read(&self, buffer: &mut [u8], waker: &Waker) -> Io<usize> {
-        self.until_open(waker)?;
-        if self.deaf.get() || buffer.is_empty() {
-            return Ok(0);
-        }
-        self.connection(|connection| {
+        self.once_open(waker, |connection| {
+            if self.deaf.get() || buffer.is_empty() {
+                return Ok(0);
+            }
             let mut rest = &mut buffer[..];
             let mut take = |part: &[u8]| {
                 let length = part.len().min(rest.len());
@@ -241,10 +247,9 @@ impl Object for Tcp {
     }
 
     fn write(&self, bytes: &[u8], waker: &Waker) -> Io<usize> {
-        self.until_open(waker)?;
         let length = moved(bytes.len());
         let written = self
-            .connection(|connection| settle(connection.poll_write(&bytes[..length], waker)))
+            .once_open(waker, |connection| settle(connection.poll_write(&bytes[..length], waker)))
             .map_err(|error| if error == libc::ENOTCONN { libc::EPIPE } else { error })?;
         if written < bytes.len() {
             // A program that watches edges takes a partial write for a full buffer, and waits for news of room.

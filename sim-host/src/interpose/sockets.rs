@@ -299,8 +299,10 @@ fn receive(description: &Description, flags: c_int, buffer: &mut [u8], first: bo
     let limit = description.receive_timeout.get();
     let mut received = description
         .attempt("recv", limit, may_wait, |object, waker| as_socket(object)?.receive(buffer, peek, waker))?;
-    let streams = as_socket(&*description.object)?.kind() == libc::SOCK_STREAM;
-    while streams && flags & libc::MSG_WAITALL != 0 && may_wait && (1..buffer.len()).contains(&received.length) {
+    if flags & libc::MSG_WAITALL == 0 || as_socket(&*description.object)?.kind() != libc::SOCK_STREAM {
+        return Ok(received);
+    }
+    while may_wait && (1..buffer.len()).contains(&received.length) {
         let rest = &mut buffer[received.length..];
         let more = description.attempt("recv", limit, true, |object, waker| object.read(rest, waker))?;
         if more == 0 {
