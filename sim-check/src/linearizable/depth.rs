@@ -1,7 +1,7 @@
 //! One past at a time, as far as it goes; then back to the latest choice.
 //!
 //! Makes the same moves as [`Breadth`](super::breadth::Breadth) in another order, and remembers where it
-//! has been. Better when pasts are many and most of them can be continued to the end.
+//! has been. It turns back at once where no state in reach lets the next operation return. Better when pasts are many and most of them can be continued to the end.
 
 use super::config::{Antichain, Config};
 use super::mask::Mask;
@@ -68,7 +68,12 @@ impl<'p, M: Model, K: Mask> Depth<'p, M, K> {
         // Where what returns cannot take effect at once, it is best to go where it can next.
         let ahead = self.stack.get(others).is_some_and(|first| self.rules.has_passed(due, first));
         if !ahead {
-            self.stack[others..].sort_by_key(|next| !self.rules.can_pass(due, next));
+            let (rules, next) = (&mut self.rules, &mut self.stack[others..]);
+            next.sort_by_key(|next| !rules.can_pass(due, next));
+            let near = next.first().is_some_and(|next| rules.can_pass(due, next));
+            if !near && !rules.is_within_reach(due, config.state) {
+                return self.stack.truncate(others);
+            }
         }
         self.stack[others..].reverse();
     }

@@ -114,6 +114,25 @@ impl<'p, M: Model> Rules<'p, M> {
         self.has_passed(item, config) || self.space.step(config.state, self.part.items[item as usize].class).is_some()
     }
 
+    /// Whether an item that returns next can take effect in some state that the moves here lead to, each made as often as
+    /// it takes: where it cannot, no past goes on. Only asked where there are few states.
+    pub(super) fn is_within_reach(&mut self, item: u32, state: u32) -> bool {
+        let class = self.part.items[item as usize].class;
+        let mut reached = vec![state];
+        let mut n = 0;
+        while let Some(state) = reached.get(n).copied() {
+            if !self.space.has_few() || self.space.step(state, class).is_some() {
+                return true;
+            }
+            for place in 0..self.moves.len() {
+                let next = self.space.step(state, self.moves[place].class);
+                reached.extend(next.filter(|next| !reached.contains(next)));
+            }
+            n += 1;
+        }
+        false
+    }
+
     /// Every past that `config` becomes when one more open operation takes effect. Those in which
     /// operations that return soon go first come first.
     pub(super) fn extend<K: Mask>(&mut self, config: &Config<K>, out: &mut Vec<Config<K>>) {

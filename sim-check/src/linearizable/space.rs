@@ -7,6 +7,8 @@ use super::part::Part;
 use crate::model::Model;
 
 const ILLEGAL: u32 = u32::MAX;
+/// So few states may be gone through again and again.
+const FEW: usize = 32;
 /// The least number of states to remember.
 const ROOM: usize = 1 << 10;
 const EMPTY: Memo = Memo { state: u32::MAX, class: 0, next: 0 };
@@ -63,6 +65,11 @@ impl<'p, M: Model> Space<'p, M> {
     #[cfg(test)]
     pub(super) fn states(&self) -> usize {
         self.states.len()
+    }
+
+    /// Whether so few states were met that all may be gone through.
+    pub(super) fn has_few(&self) -> bool {
+        self.states.len() <= FEW
     }
 
     /// Whether so many states were met that it pays to [forget](Self::forget) those that nobody can come back to.
