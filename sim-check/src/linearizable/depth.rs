@@ -1,7 +1,8 @@
 //! One past at a time, as far as it goes; then back to the latest choice.
 //!
 //! Makes the same moves as [`Breadth`](super::breadth::Breadth) in another order, and remembers where it
-//! has been. It turns back at once where no state in reach lets the next operation return. Better when pasts are many and most of them can be continued to the end.
+//! has been. It turns back at once where no state in reach lets the next operation return. Better when pasts
+//! are many and most of them can be continued to the end.
 
 use super::config::{Antichain, Config};
 use super::mask::Mask;

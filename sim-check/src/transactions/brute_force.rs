@@ -42,16 +42,20 @@ pub(super) fn explains<S>(state: &S, left: &[&Txn], realtime: bool, run: &impl F
     })
 }
 
-/// What a store might do that runs transactions one after another, and sometimes answers with the past.
-fn random(dice: &mut Dice) -> Vec<Txn> {
-    let history = History::new();
-    let mut versions: Vec<Lists> = vec![Lists::default()];
+/// Runs transactions that a few clients ask for, of which some overlap, fail or are never heard of again. `ask` draws what
+/// one asks for; `answer` does it, by the past where the store is sloppy.
+pub(super) fn serve(
+    history: &History<Vec<Mop>, Vec<Mop>>,
+    dice: &mut Dice,
+    mut ask: impl FnMut(&mut Dice) -> Mop,
+    mut answer: impl FnMut(&mut Dice, &mut [Mop], bool),
+) {
     let mut open = Vec::new();
     let (count, sloppy) = (2 + dice.roll(3), dice.roll(4) > 0);
-    let (mut begun, mut value) = (0, 0);
+    let mut begun = 0;
     while begun < count || !open.is_empty() {
         if begun < count && (open.is_empty() || dice.roll(2) == 0) {
-            let mops: Vec<Mop> = (0..1 + dice.roll(3)).map(|_| mop(dice, &mut value)).collect();
+            let mops: Vec<Mop> = (0..1 + dice.roll(3)).map(|_| ask(dice)).collect();
             open.push((history.invoke_at(dice.roll(2) * 10 + begun, mops.clone(), 0), mops));
             begun += 1;
             continue;
@@ -62,13 +66,20 @@ fn random(dice: &mut Dice) -> Vec<Txn> {
             call.fail_at(0);
             continue;
         }
-        answer(dice, &mut versions, &mut mops, sloppy);
+        answer(dice, &mut mops, sloppy);
         match end {
             1 => call.info_at(0),
             2 => drop(call),
             _ => call.ok_at(mops, 0),
         }
     }
+}
+
+/// What a store might do that runs transactions one after another, and sometimes answers with the past.
+fn random(dice: &mut Dice) -> Vec<Txn> {
+    let history = History::new();
+    let (mut versions, mut value) = (vec![Lists::default()], 0);
+    serve(&history, dice, |dice| mop(dice, &mut value), |dice, mops, sloppy| answer(dice, &mut versions, mops, sloppy));
     history.operations()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::brute_force::{Txn, explains};
+use super::brute_force::{Txn, explains, serve};
 use super::{Consistency, Mop, Transactions, closed_predicate};
 use crate::dice::Dice;
 use crate::history::History;
@@ -87,25 +87,10 @@ fn random(dice: &mut Dice) -> (Vec<Txn>, Rows) {
     let first: Rows = keys.iter().filter(|_| dice.roll(2) == 0).map(|key| (key.clone(), Value::Int(0))).collect();
     let begin: Vec<Mop> = first.iter().map(|(key, value)| Mop::Init(key.clone(), value.clone())).collect();
     history.invoke_at(99, begin.clone(), 0).ok_at(begin, 0);
-    let mut versions: Vec<Rows> = vec![first.clone()];
-    let mut open = Vec::new();
-    let (count, sloppy) = (2 + dice.roll(3), dice.roll(4) > 0);
-    let (mut begun, mut value) = (0, 0);
-    while begun < count || !open.is_empty() {
-        if begun < count && (open.is_empty() || dice.roll(2) == 0) {
-            let mops: Vec<Mop> = (0..1 + dice.roll(3)).map(|_| step(dice, &mut keys, &first, &mut value)).collect();
-            open.push((history.invoke_at(dice.roll(2) * 10 + begun, mops.clone(), 0), mops));
-            begun += 1;
-            continue;
-        }
-        let (call, mut mops) = open.swap_remove(dice.roll(open.len() as u64) as usize);
-        let end = dice.roll(10);
-        if end == 0 {
-            call.fail_at(0);
-            continue;
-        }
+    let (mut versions, mut value) = (vec![first.clone()], 0);
+    let answer = |dice: &mut Dice, mops: &mut [Mop], sloppy: bool| {
         let mut rows = versions.last().cloned().unwrap_or_default();
-        for mop in &mut mops {
+        for mop in mops {
             let old = &versions[dice.roll(versions.len() as u64) as usize];
             let from = if sloppy && dice.roll(2) == 0 { old } else { &rows };
             match mop {
@@ -115,12 +100,8 @@ fn random(dice: &mut Dice) -> (Vec<Txn>, Rows) {
             }
         }
         versions.push(rows);
-        match end {
-            1 => call.info_at(0),
-            2 => drop(call),
-            _ => call.ok_at(mops, 0),
-        }
-    }
+    };
+    serve(&history, dice, |dice| step(dice, &mut keys, &first, &mut value), answer);
     (history.operations(), first)
 }
 

@@ -41,12 +41,13 @@ pub(crate) fn cycles(graph: &Graph) -> (Vec<Cycle>, bool) {
     let mut worst = vec![Base::ALL.len(); graph.nodes() as usize];
     let mut found = Vec::new();
     let whole = search.components(!0);
-    let asked = |node: &u32| (0..graph.degree(*node)).any(|n| graph.edge(*node, n).why.is_predicate());
+    let selects = |node: &u32| (0..graph.degree(*node)).any(|n| graph.edge(*node, n).why.is_predicate());
+    let passes = match whole.iter().flatten().any(selects) {
+        true => &[Predicates::Without, Predicates::With][..],
+        false => &[Predicates::Without],
+    };
     for order in [Order::Data, Order::Process, Order::Realtime] {
-        for predicates in [Predicates::Without, Predicates::With] {
-            if predicates == Predicates::With && !whole.iter().flatten().any(asked) {
-                continue;
-            }
+        for predicates in passes.iter().copied() {
             let split = |whole: &Vec<u32>| search.split(whole, predicates.add_to(mask(Base::G2, order)), Rule::Any);
             let components: Vec<Vec<u32>> = whole.iter().flat_map(split).collect();
             for component in components {
@@ -61,7 +62,7 @@ pub(crate) fn cycles(graph: &Graph) -> (Vec<Cycle>, bool) {
 }
 
 /// Whether dependencies count that take a predicate to be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Predicates {
     Without,
     With,
