@@ -9,7 +9,7 @@ use crate::choice::Stream;
 use crate::life::NodeState;
 use crate::node::NodeId;
 use crate::outcome::{Failure, Outcome, Report};
-use crate::world::{self, World};
+use crate::world::{self, Reading, World};
 
 /// Whether a simulation runs on this thread.
 #[inline]
@@ -22,12 +22,21 @@ const LONGEST_UPTIME: u64 = 1 << 50;
 
 /// The monotonic clock of the current node, in nanoseconds since its machine was booted, at a time before the simulation
 /// that the seed decides. Programs that seed themselves from this clock are random, as they expect to be.
+#[inline]
 pub fn monotonic_ns() -> Option<u64> {
-    world::try_with(|world| {
-        read_clock(world, |world, node, state| {
-            let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
-            *state.uptime.get_or_insert_with(draw) + state.clock.local(world.now())
-        })
+    world::try_with(|world| match world.read_again() {
+        Some(shown) => shown,
+        None => read_monotonic(world),
+    })
+}
+
+#[inline(never)]
+fn read_monotonic(world: &World) -> u64 {
+    read_clock(world, |world, node, state| {
+        let draw = || world.choices.stream(Stream::CLOCK, u64::from(node.0)).range(0..LONGEST_UPTIME);
+        let shown = *state.uptime.get_or_insert_with(draw) + state.clock.local(world.now());
+        world.reading.set(Reading { node, at: world.now(), shown });
+        shown
     })
 }
 
@@ -111,6 +120,7 @@ pub fn give_back() {
 
 /// Says whether what runs from now on is a program that was not written for the simulation. A panic in one is noticed
 /// even if the program catches it. Returns what was before.
+#[inline]
 pub fn set_hosting(hosting: bool) -> bool {
     world::try_with(|world| world.hosting.replace(hosting)).unwrap_or(false)
 }

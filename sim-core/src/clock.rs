@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::choice::nanos;
 use crate::fault::FaultId;
 use crate::node::NodeId;
-use crate::world::{self, World};
+use crate::world::{self, Reading, World};
 
 /// What wall clocks show when a simulation starts: 2026-01-01T00:00:00Z, in seconds since the Unix epoch.
 pub const EPOCH_SECONDS: u64 = 1_767_225_600;
@@ -275,7 +275,7 @@ impl Clock {
 
     /// Lets `fault` count as observed by the next program that reads a clock of the node.
     pub(crate) fn watch(self, fault: FaultId) {
-        world::with("node(..).clock()", |world| world.nodes.borrow_mut()[self.node].clock.unseen.push(fault));
+        self.with(|clock, _| clock.unseen.push(fault));
     }
 
     fn change_rates(self, ppm: u64, change: impl FnOnce(&mut Laid<u32>)) -> bool {
@@ -290,7 +290,14 @@ impl Clock {
     fn change(self, what: &'static str, amount: u64, apply: impl FnOnce(&mut NodeClock, u64)) {
         world::with("node(..).clock()", |world| {
             world.emit_at(self.node, what, &[amount], || (amount as i64).to_string());
-            apply(&mut world.nodes.borrow_mut()[self.node].clock, world.now());
+        });
+        self.with(apply);
+    }
+
+    fn with(self, f: impl FnOnce(&mut NodeClock, u64)) {
+        world::with("node(..).clock()", |world| {
+            world.reading.set(Reading::NONE);
+            f(&mut world.nodes.borrow_mut()[self.node].clock, world.now());
         });
     }
 }

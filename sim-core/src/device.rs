@@ -1,11 +1,12 @@
 //! How a network, a disk or any other device takes part in a simulation without the core knowing it.
 //!
-//! A device is any type with a [`Default`]. It comes into being when it is first used ([`device`]), hears of nodes that
+//! A device is any type with a [`Default`]. It comes into being when it is first used ([`with`]), hears of nodes that
 //! go down and come up, and asks to be called when a time has come ([`wake_at`]). Its operations read the clock
 //! ([`now`]), draw choices ([`draws`]), add events ([`emit`]), say what a task waits for ([`waiting`]) and offer
 //! interposition points to the fault engine ([`crate::fault::hit`]).
 
 use std::any::{Any, TypeId};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -13,7 +14,7 @@ use crate::choice::{Draws, Stream};
 use crate::event::EventKind;
 use crate::node::{Incarnation, NodeId};
 use crate::tasks::Wait;
-use crate::world;
+use crate::world::{self, World};
 
 /// How a node went down: what survives differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,70 +82,95 @@ pub trait Device: 'static {
 pub struct DeviceId(pub(crate) u32);
 
 struct Installed {
+    id: DeviceId,
     kind: TypeId,
     any: Rc<dyn Any>,
     device: Rc<dyn Device>,
+    next: OnceCell<Box<Installed>>,
 }
 
+impl Installed {
+    #[inline]
+    fn is_of<D: Device>(&self) -> Option<&D> {
+        if self.kind == TypeId::of::<D>() { self.any.downcast_ref() } else { None }
+    }
+}
+
+/// All devices, in the order in which they came. None goes before the simulation does, so nothing needs to be borrowed to
+/// reach one.
 #[derive(Default)]
-pub(crate) struct Devices(Vec<Installed>);
+pub(crate) struct Devices {
+    first: OnceCell<Box<Installed>>,
+    count: Cell<u32>,
+}
 
 impl Devices {
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> Rc<dyn Device> {
-        self.0[id as usize].device.clone()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Rc<dyn Device>> {
-        self.0.iter().map(|installed| installed.device.clone()).collect()
+    fn iter(&self) -> impl Iterator<Item = &Installed> {
+        std::iter::successors(self.first.get(), |installed| installed.next.get()).map(|installed| &**installed)
     }
 
     #[inline]
-    fn find<D: Device>(&self) -> Option<(Rc<D>, DeviceId)> {
-        let place = self.0.iter().position(|installed| installed.kind == TypeId::of::<D>())?;
-        let device = self.0[place].any.clone().downcast().ok()?;
-        Some((device, DeviceId(place as u32)))
+    pub(crate) fn get(&self, id: u32) -> Option<&dyn Device> {
+        self.iter().nth(id as usize).map(|installed| &*installed.device)
     }
 
-    fn install<D: Device>(&mut self, device: Rc<D>) -> (Rc<D>, DeviceId) {
-        self.0.push(Installed { kind: TypeId::of::<D>(), any: device.clone(), device: device.clone() });
-        (device, DeviceId(self.0.len() as u32 - 1))
+    /// Those that there are now.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &dyn Device> {
+        self.iter().take(self.count.get() as usize).map(|installed| &*installed.device)
+    }
+
+    #[inline]
+    fn find<D: Device>(&self) -> Option<(&D, DeviceId)> {
+        self.iter().find_map(|installed| Some((installed.is_of()?, installed.id)))
+    }
+
+    fn install<D: Device>(&self, device: Rc<D>) {
+        let (any, id) = (device.clone(), DeviceId(self.count.get()));
+        let new = Box::new(Installed { id, kind: TypeId::of::<D>(), any, device, next: OnceCell::new() });
+        let end = self.iter().last().map_or(&self.first, |last| &last.next);
+        if end.set(new).is_ok() {
+            self.count.set(id.0 + 1);
+        }
     }
 }
 
-/// The device of this type in the current simulation, made on first use. `what` is the public function that needs it,
-/// as a user writes it after `sim::`. The moment at which a process dies that is out of memory.
+/// Does something with the device of this type in the current simulation, which is made on first use. `what` is the public
+/// function that needs it, as a user writes it after `sim::`. The moment at which a process dies that is out of memory.
 ///
 /// # Panics
 /// Outside a simulation.
 #[track_caller]
 #[inline]
-pub fn device<D: Device + Default>(what: &str) -> (Rc<D>, DeviceId) {
+pub fn with<D: Device + Default, R>(what: &str, f: impl FnOnce(&D, DeviceId) -> R) -> R {
     world::with(what, |world| {
         if world.exhausted.get() > 0 {
             world.run_out_of_memory();
         }
-        let found = world.devices.borrow().find();
-        found.unwrap_or_else(|| {
-            // Made before the borrow: a device may ask for another.
-            let device = Rc::new(D::default());
-            world.devices.borrow_mut().install(device)
-        })
+        let (device, id) = world.devices.find().unwrap_or_else(|| install(world));
+        f(device, id)
     })
 }
 
-/// The device of this type, if a simulation is running and has used it.
+/// Apart, so that what is done at every operation is small.
+#[cold]
+#[inline(never)]
+fn install<D: Device + Default>(world: &World) -> (&D, DeviceId) {
+    // Made first: a device may ask for another.
+    let device = Rc::new(D::default());
+    world.devices.install(device);
+    world.devices.find().expect("it was put there")
+}
+
+/// As [`with`], if a simulation is running and has used a device of this type.
 #[inline]
-pub fn existing<D: Device>() -> Option<(Rc<D>, DeviceId)> {
-    world::try_with(|world| world.devices.borrow().find()).flatten()
+pub fn with_existing<D: Device, R>(f: impl FnOnce(&D) -> R) -> Option<R> {
+    world::try_with(|world| world.devices.find().map(|(device, _)| f(device))).flatten()
 }
 
 /// Removes a file of the current node that belongs to another device than its file system: a socket. Whether there was one.
 pub fn unlink(path: &str) -> bool {
-    world::with("device::unlink", |world| {
-        let devices = world.devices.borrow().all();
-        devices.iter().any(|device| device.unlink(world.current_node(), path))
-    })
+    world::with("device::unlink", |world| world.devices.all().any(|device| device.unlink(world.current_node(), path)))
 }
 
 /// The true time in nanoseconds since the start of the simulation. Devices live in true time; programs must not.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::{Index, IndexMut};
 use std::panic::Location;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -12,7 +11,7 @@ use crate::choice::{Draws, nanos};
 use crate::clock::NodeClock;
 use crate::device::Down;
 use crate::fault::{Fault, FaultId};
-use crate::node::{Incarnation, NodeId, OnPanic};
+use crate::node::{Incarnation, MainResult, NodeId, OnPanic};
 use crate::outcome::{Failure, Outcome};
 use crate::panics::{self, Caught};
 use crate::process::Condition;
@@ -28,7 +27,8 @@ pub(crate) enum Status {
     Down,
 }
 
-pub(crate) type Main = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
+/// Spawns the first task of a node. Not a future in a box: its future is the task, so that a poll goes through no more frames.
+pub(crate) type Main = Rc<dyn Fn(&World, NodeId)>;
 
 pub(crate) struct NodeState {
     pub(crate) name: Rc<str>,
@@ -41,7 +41,7 @@ pub(crate) struct NodeState {
     pub(crate) workload: Option<Box<Draws>>,
     pub(crate) entropy: Option<Box<Draws>>,
     pub(crate) on_panic: OnPanic,
-    pub(crate) main: Option<(Main, &'static Location<'static>)>,
+    pub(crate) main: Option<Main>,
     /// The main has returned, in this life or an earlier one since the last start.
     pub(crate) finished: bool,
     pub(crate) joiners: Vec<Waker>,
@@ -139,9 +139,8 @@ impl World {
         };
         self.emit_at(id, "node.start", &[], String::new);
         self.each_device(|device| device.node_up(id));
-        if let Some((main, site)) = main {
-            let life = self.nodes.borrow()[id].incarnation;
-            self.spawn(id, run_main(id, life, main), true, site);
+        if let Some(main) = main {
+            main(self, id);
         }
     }
 
@@ -340,8 +339,22 @@ impl World {
     }
 }
 
-async fn run_main(id: NodeId, life: Incarnation, main: Main) {
-    let result = main().await;
+/// A start closure as the core keeps it.
+pub(crate) fn as_main<F, Fut>(main: F, site: &'static Location<'static>) -> Main
+where
+    F: Fn() -> Fut + 'static,
+    Fut: Future + 'static,
+    Fut::Output: MainResult,
+{
+    let main = Rc::new(main);
+    Rc::new(move |world, id| {
+        let (main, life) = (main.clone(), world.nodes.borrow()[id].incarnation);
+        let task = async move { main_ends(id, life, main().await.into_result()) };
+        world.spawn(id, task, true, site);
+    })
+}
+
+fn main_ends(id: NodeId, life: Incarnation, result: Result<(), String>) {
     world::with("Node::start", |world| {
         if world.nodes.borrow()[id].incarnation != life {
             return;

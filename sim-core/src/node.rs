@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::device::Down;
-use crate::life::{Main, NodeState, Status};
+use crate::life::{NodeState, Status, as_main};
 use crate::task::JoinHandle;
 use crate::tasks::{TaskId, Wait};
 use crate::world;
@@ -87,20 +87,6 @@ impl<E: Display> MainResult for Result<std::convert::Infallible, E> {
     fn into_result(self) -> Result<(), String> {
         self.map(|_| ()).map_err(|error| error.to_string())
     }
-}
-
-/// A start closure as the core keeps it.
-pub(crate) fn as_main<F, Fut>(main: F) -> Main
-where
-    F: Fn() -> Fut + 'static,
-    Fut: Future + 'static,
-    Fut::Output: MainResult,
-{
-    let main = Rc::new(main);
-    Rc::new(move || {
-        let main = main.clone();
-        Box::pin(async move { main().await.into_result() })
-    })
 }
 
 /// A machine of the simulation: a cheap handle, usable from anywhere in it.
@@ -214,13 +200,13 @@ impl Node {
         Fut: Future + 'static,
         Fut::Output: MainResult,
     {
-        let (call, site) = (as_main(main), Location::caller());
+        let main = as_main(main, Location::caller());
         if self.is_up() {
             panic!("node {} is already running: crash it first, or run more on it with .spawn(..)", self.name());
         }
         world::with("Node::start", |world| {
             if world.acts() {
-                let old = world.nodes.borrow_mut()[self.id].main.replace((call, site));
+                let old = world.nodes.borrow_mut()[self.id].main.replace(main);
                 drop(old);
                 world.bring_up(self.id);
             }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::choice::nanos;
 use crate::device::Down;
 use crate::fault::{Fault, FaultId};
-use crate::life::{Main, NodeState, Status};
-use crate::node::{MainResult, Node, NodeId, as_main, node};
+use crate::life::{Main, NodeState, Status, as_main};
+use crate::node::{MainResult, Node, NodeId, node};
 use crate::tasks::{TaskId, Wait};
 use crate::world::{self, World};
 
@@ -23,9 +23,9 @@ pub(crate) struct Condition {
     exhausted: Option<Box<Fault>>,
     stopping: bool,
     stop_watchers: Vec<Waker>,
-    builds: BTreeMap<String, (Main, &'static Location<'static>)>,
+    builds: BTreeMap<String, Main>,
     /// The program before the last change of build.
-    before: Option<(Main, &'static Location<'static>)>,
+    before: Option<Main>,
 }
 
 struct Slow {
@@ -45,7 +45,7 @@ impl Condition {
         (self.exhausted.take().is_some(), std::mem::take(&mut self.stop_watchers))
     }
 
-    pub(crate) fn forget_builds(&mut self) -> impl Iterator<Item = (Main, &'static Location<'static>)> {
+    pub(crate) fn forget_builds(&mut self) -> impl Iterator<Item = Main> {
         std::mem::take(&mut self.builds).into_values().chain(self.before.take())
     }
 }
@@ -108,7 +108,7 @@ impl Node {
         Fut: Future + 'static,
         Fut::Output: MainResult,
     {
-        let built = (as_main(main), Location::caller());
+        let built = as_main(main, Location::caller());
         let old = self.with(|node| node.condition.builds.insert(version.to_string(), built));
         drop(old);
         self
@@ -177,7 +177,7 @@ impl Node {
         self.switch(|node| node.condition.before.clone())
     }
 
-    fn switch(self, choose: impl FnOnce(&NodeState) -> Option<(Main, &'static Location<'static>)>) -> bool {
+    fn switch(self, choose: impl FnOnce(&NodeState) -> Option<Main>) -> bool {
         let Some(next) = self.with(|node| choose(node)) else { return false };
         world::with("Node::upgrade", |world| {
             if !world.acts() {

@@ -50,6 +50,19 @@ impl Running {
     }
 }
 
+/// What a monotonic clock showed, and to whom. Nothing else is shown until time moves or the clock changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) node: NodeId,
+    /// In true time.
+    pub(crate) at: u64,
+    pub(crate) shown: u64,
+}
+
+impl Reading {
+    pub(crate) const NONE: Reading = Reading { node: NodeId::SUPERVISOR, at: u64::MAX, shown: 0 };
+}
+
 pub(crate) struct World {
     pub(crate) id: u64,
     pub(crate) tag: Arc<Tag>,
@@ -65,11 +78,13 @@ pub(crate) struct World {
     pub(crate) choices: Choices,
     pub(crate) log: RefCell<Log>,
     pub(crate) faults: RefCell<Faults>,
-    pub(crate) devices: RefCell<Devices>,
+    pub(crate) devices: Devices,
     pub(crate) marks: RefCell<Marks>,
     pub(crate) failure: RefCell<Option<Failure>>,
     pub(crate) finished: Cell<bool>,
     pub(crate) clock_reads: Cell<u32>,
+    /// The last one.
+    pub(crate) reading: Cell<Reading>,
     /// What runs is a program that was not written for the simulation.
     pub(crate) hosting: Cell<bool>,
     /// How many nodes are out of memory, and die in their next operation.
@@ -95,12 +110,13 @@ impl World {
             nodes: RefCell::default(),
             log: RefCell::new(Log::new(recording)),
             faults: RefCell::default(),
-            devices: RefCell::default(),
+            devices: Devices::default(),
             marks: RefCell::default(),
             choices,
             failure: RefCell::default(),
             finished: Cell::new(false),
             clock_reads: Cell::new(0),
+            reading: Cell::new(Reading::NONE),
             hosting: Cell::new(false),
             exhausted: Cell::new(0),
             progress,
@@ -178,6 +194,17 @@ impl World {
         }
     }
 
+    /// Another read of the monotonic clock at the moment of the last one, if it is one.
+    #[inline]
+    pub(crate) fn read_again(&self) -> Option<u64> {
+        let (last, reads) = (self.reading.get(), self.clock_reads.get());
+        let again = last.at == self.now() && last.node == self.current_node() && reads < FREE_READS;
+        again.then(|| {
+            self.clock_reads.set(reads + 1);
+            last.shown
+        })
+    }
+
     /// Counts a read of a clock. A program that spins within one poll until time has passed comes out of its loop, and
     /// one that reads its clock now and then sees exact times.
     pub(crate) fn pay_for_read(&self) {
@@ -212,8 +239,7 @@ impl World {
     }
 
     pub(crate) fn each_device(&self, tell: impl Fn(&dyn Device)) {
-        let devices = self.devices.borrow().all();
-        devices.iter().for_each(|device| tell(&**device));
+        self.devices.all().for_each(tell);
     }
 }
 

@@ -531,14 +531,15 @@ impl Disk {
 #[track_caller]
 #[inline]
 pub(crate) fn act<R>(what: &str, f: impl FnOnce(&mut Kernel) -> R) -> R {
-    let (disk, id) = device::device::<Disk>(what);
-    disk.act(|kernel| {
-        kernel.id = Some(id);
-        f(kernel)
+    device::with(what, |disk: &Disk, id| {
+        disk.act(|kernel| {
+            kernel.id = Some(id);
+            f(kernel)
+        })
     })
 }
 
 /// As [`act`], for destructors: does nothing when the simulation is over.
 pub(crate) fn act_if_running<R>(f: impl FnOnce(&mut Kernel) -> R) -> Option<R> {
-    device::existing::<Disk>().map(|(disk, _)| disk.act(f))
+    device::with_existing(|disk: &Disk| disk.act(f))
 }

@@ -212,8 +212,7 @@ impl sim_core::device::Device for Sockets {
 #[test]
 fn a_socket_is_removed_as_a_file_is() {
     run(|| async {
-        let (sockets, _) = sim_core::device::device::<Sockets>("a test");
-        sockets.0.borrow_mut().push("/run/socket".to_string());
+        sim_core::device::with("a test", |Sockets(sockets), _| sockets.borrow_mut().push("/run/socket".to_string()));
         blocking::remove_file("/run/socket").unwrap();
         assert_eq!(blocking::remove_file("/run/socket").unwrap_err().kind(), std::io::ErrorKind::NotFound);
     });

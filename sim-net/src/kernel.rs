@@ -352,14 +352,26 @@ impl Net {
     fn act<R>(&self, f: impl FnOnce(&mut Kernel) -> R) -> R {
         let mut kernel = self.0.borrow_mut();
         let result = f(&mut kernel);
-        if kernel.wakes.is_empty() {
-            return result;
+        let wakes = !kernel.wakes.is_empty();
+        drop(kernel);
+        if wakes {
+            self.wake();
+        }
+        result
+    }
+
+    fn wake(&self) {
+        let mut kernel = self.0.borrow_mut();
+        if kernel.wakes.len() == 1
+            && let Some(only) = kernel.wakes.pop()
+        {
+            drop(kernel);
+            return only.wake();
         }
         let mut wakes = std::mem::take(&mut kernel.wakes);
         drop(kernel);
         wakes.drain(..).for_each(Waker::wake);
         self.0.borrow_mut().wakes = wakes;
-        result
     }
 }
 
@@ -367,16 +379,15 @@ impl Net {
 #[track_caller]
 #[inline]
 pub(crate) fn act<R>(what: &str, f: impl FnOnce(&mut Kernel) -> R) -> R {
-    let (net, id) = device::device::<Net>(what);
-    net.act(|kernel| {
-        kernel.id = Some(id);
-        f(kernel)
+    device::with(what, |net: &Net, id| {
+        net.act(|kernel| {
+            kernel.id = Some(id);
+            f(kernel)
+        })
     })
 }
 
 /// As [`act`], for destructors: does nothing when the simulation is over.
 pub(crate) fn act_if_running(f: impl FnOnce(&mut Kernel)) {
-    if let Some((net, _)) = device::existing::<Net>() {
-        net.act(f);
-    }
+    device::with_existing(|net: &Net| net.act(f));
 }

@@ -251,11 +251,12 @@ impl Connections {
     }
 }
 
-/// Remembers whom to wake. Whoever is no longer to be woken is returned, and woken all the same once nothing is borrowed:
-/// dropping a waker may run code of a user.
-fn keep(slot: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    if slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-        return None;
+/// Remembers whom to wake. Whoever is no longer to be woken is among the `wakes` all the same: dropping a waker may run code
+/// of a user, which must wait until nothing is borrowed.
+fn keep(slot: &mut Option<Waker>, waker: &Waker, wakes: &mut Vec<Waker>) {
+    match slot {
+        None => *slot = Some(waker.clone()),
+        Some(kept) if kept.will_wake(waker) => {}
+        Some(kept) => wakes.push(std::mem::replace(kept, waker.clone())),
     }
-    slot.replace(waker.clone())
 }

@@ -132,8 +132,7 @@ impl Budget {
             (members.len(), up)
         };
         let keep = self.keep_up.unwrap_or(members / 2 + 1);
-        let devices = world.devices.borrow().all();
-        let severs = |from, to| devices.iter().any(|device| device.severs(from, to));
+        let severs = |from, to| world.devices.all().any(|device| device.severs(from, to));
         let joins = |a: NodeId, b: NodeId| a == b || !(severs(a, b) || severs(b, a));
         let leads = |leader: NodeId| up.iter().filter(|other| joins(leader, **other)).count() >= keep;
         up.len() >= keep && (!self.connected || keep == 0 || up.iter().any(|id| leads(*id)))

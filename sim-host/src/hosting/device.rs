@@ -1,6 +1,6 @@
 //! The device: what the kernels of all machines know of their hosted processes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,10 +44,7 @@ pub(crate) struct Entry {
 /// A hosted process: a node in one of its lives.
 pub(crate) struct State {
     pub(crate) process: Process,
-    /// The task of its main, to be woken when it exits.
-    pub(crate) main: Option<Waker>,
-    /// What it said as it ended: exit(3), abort(3) or a signal.
-    pub(crate) ended: Option<Result<(), String>>,
+    pub(crate) ending: Rc<Ending>,
     pub(crate) threads: u32,
     pub(crate) directory: std::path::PathBuf,
     /// What new files of it are not permitted (umask(2)).
@@ -66,9 +63,35 @@ pub(crate) struct State {
     pub(crate) falls_apart: bool,
 }
 
+/// How a process ends by itself.
+#[derive(Default)]
+pub(crate) struct Ending {
+    /// What it said: exit(3), abort(3) or a signal.
+    said: RefCell<Option<Result<(), String>>>,
+    /// Of the task of its main, to be told: the same for all its polls.
+    main: OnceCell<Waker>,
+}
+
+impl Ending {
+    /// What it said, if it has ended; `main` is woken when it does.
+    #[inline]
+    pub(crate) fn poll(&self, main: &Waker) -> Option<Result<(), String>> {
+        self.main.get_or_init(|| main.clone());
+        if self.said.borrow().is_some() { self.said.take() } else { None }
+    }
+
+    fn say(&self, how: Result<(), String>) {
+        self.said.borrow_mut().get_or_insert(how);
+        self.main.get().into_iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// All descriptors. Shared with the threads, so that a call need not look for it.
+pub(crate) type Table = Rc<RefCell<Slab<Entry>>>;
+
 #[derive(Default)]
 pub(crate) struct Hosts {
-    pub(crate) table: RefCell<Slab<Entry>>,
+    pub(crate) table: Table,
     pub(crate) threads: RefCell<BTreeMap<usize, Arc<Thread>>>,
     pub(crate) processes: RefCell<BTreeMap<NodeId, State>>,
     pub(crate) queues: Queues,
@@ -94,14 +117,15 @@ fn nowhere() -> Rc<Description> {
 
 /// The device of the running simulation.
 pub(crate) fn hosts() -> Rc<Hosts> {
-    let (hosts, id) = device::device::<Hosts>("Host::host");
-    hosts.id.set(Some(id));
-    hosts
+    device::with("Host::host", |machines: &Machines, id| {
+        machines.0.id.set(Some(id));
+        machines.0.clone()
+    })
 }
 
 /// The device, where there is a simulation and it hosts something.
 pub(crate) fn existing() -> Option<Rc<Hosts>> {
-    device::existing::<Hosts>().map(|(hosts, _)| hosts)
+    device::with_existing(|machines: &Machines| machines.0.clone())
 }
 
 impl Hosts {
@@ -111,8 +135,7 @@ impl Hosts {
         let directory = settings.get(&process.node).and_then(|s| s.directory.clone()).unwrap_or_else(|| "/".into());
         let state = State {
             process,
-            main: None,
-            ended: None,
+            ending: Rc::default(),
             threads: 0,
             directory,
             umask: 0o022,
@@ -134,16 +157,6 @@ impl Hosts {
     pub(crate) fn with_process<R>(&self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
         let node = sim_core::current_node().id();
         self.processes.borrow_mut().get_mut(&node).map(f)
-    }
-
-    /// How the process of a node has ended, if it has; `main`, its main's task, is woken when it does.
-    pub(crate) fn end_of(&self, node: NodeId, main: &Waker) -> Option<Result<(), String>> {
-        let mut processes = self.processes.borrow_mut();
-        let state = processes.get_mut(&node)?;
-        if !state.main.as_ref().is_some_and(|known| known.will_wake(main)) {
-            state.main = Some(main.clone());
-        }
-        state.ended.take()
     }
 
     /// The number of a new thread of the process that runs: the first has that of the process, as on Linux.
@@ -228,30 +241,32 @@ impl Hosts {
 
     /// The process that runs ends by itself. Its main's task sees to the rest.
     pub(crate) fn exits(&self, how: Result<(), String>) {
-        let main = self.with_process(|state| {
-            state.ended.get_or_insert(how);
-            state.main.clone()
-        });
-        main.flatten().into_iter().for_each(Waker::wake);
+        if let Some(ending) = self.with_process(|state| state.ending.clone()) {
+            ending.say(how);
+        }
     }
 }
 
-impl Device for Hosts {
+/// The device.
+#[derive(Default)]
+struct Machines(Rc<Hosts>);
+
+impl Device for Machines {
     fn node_down(&self, node: NodeId, how: Down) {
-        let machine_lives = how == Down::Kill;
-        let state = self.processes.borrow_mut().remove(&node);
+        let (hosts, machine_lives) = (&self.0, how == Down::Kill);
+        let state = hosts.processes.borrow_mut().remove(&node);
         match state.map(|state| (state.process, state.falls_apart)) {
             Some((process, true)) => {
-                self.end_threads(process, machine_lives);
-                self.cut_off(process);
+                hosts.end_threads(process, machine_lives);
+                hosts.cut_off(process);
             }
-            Some((process, false)) => self.end_with(process, machine_lives),
+            Some((process, false)) => hosts.end_with(process, machine_lives),
             None => {}
         }
     }
 
     fn describe_wait(&self, what: &'static str, token: u64) -> String {
-        let thread = self.threads.borrow().values().find(|thread| u64::from(thread.number) == token).cloned();
+        let thread = self.0.threads.borrow().values().find(|thread| u64::from(thread.number) == token).cloned();
         match thread {
             None => what.to_string(),
             Some(thread) => {

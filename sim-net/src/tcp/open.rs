@@ -108,7 +108,7 @@ impl Kernel {
         if connection.phase == Phase::Open {
             return Poll::Ready(Ok(()));
         }
-        self.wakes.extend(keep(&mut connection.connector, waker));
+        keep(&mut connection.connector, waker, &mut self.wakes);
         self.waiting("connect", u64::from(end.number()));
         Poll::Pending
     }

@@ -58,7 +58,7 @@ impl Kernel {
         if socket.broken {
             return Poll::Ready(Ok(0));
         }
-        self.wakes.extend(keep(&mut socket.reader, waker));
+        keep(&mut socket.reader, waker, &mut self.wakes);
         self.waiting("read", u64::from(end.number()));
         Poll::Pending
     }
@@ -66,7 +66,7 @@ impl Kernel {
     /// What an end is ready for.
     pub(crate) fn state_of(&mut self, end: End) -> Ready {
         let window = self.options.window;
-        if !self.connections.socket(end).credits.is_empty() {
+        if self.connections.socket(end).outstanding >= window {
             self.hear_news(end);
         }
         let connection = self.connections.get(end.connection);
@@ -84,14 +84,13 @@ impl Kernel {
         let connection = self.connections.get(end.connection);
         let is_open = connection.phase == Phase::Open;
         let socket = &mut connection.sockets[end.side];
-        let mut idle = [keep(&mut socket.reader, waker), None];
+        keep(&mut socket.reader, waker, &mut self.wakes);
         if !is_open {
-            idle[1] = keep(&mut connection.connector, waker);
+            keep(&mut connection.connector, waker, &mut self.wakes);
         } else if !ready.writable {
-            idle[1] = keep(&mut socket.writer, waker);
+            keep(&mut socket.writer, waker, &mut self.wakes);
             self.schedule_window(end);
         }
-        self.wakes.extend(idle.into_iter().flatten());
         ready
     }
 
@@ -178,7 +177,7 @@ impl Kernel {
         let socket = self.connections.socket(end);
         let room = window.saturating_sub(socket.outstanding);
         if room == 0 {
-            self.wakes.extend(keep(&mut socket.writer, waker));
+            keep(&mut socket.writer, waker, &mut self.wakes);
             self.schedule_window(end);
             self.waiting("write", u64::from(end.number()));
             return Poll::Pending;
