@@ -12,7 +12,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -22,7 +21,7 @@ use sim_core::device::{DeviceId, Process};
 use sim_core::task::AbortHandle;
 
 use super::asynchronous::Root;
-use super::device::{Hosts, draws_of, existing, hosts};
+use super::device::{Table, draws_of, existing, hosts};
 use super::heap::{self, Memory};
 use super::switch::Dock;
 use super::{PAGE, environment, parking_lot, real};
@@ -89,8 +88,8 @@ pub(crate) struct Thread {
     pub(crate) pinned: Cell<Option<usize>>,
     pub(crate) task: Cell<Option<AbortHandle>>,
     pub(crate) root: Root,
-    /// The device and its place, so that a call need not look for them.
-    pub(crate) hosts: Weak<Hosts>,
+    /// The descriptors, and the place of the device, so that a call need not look for them.
+    pub(crate) table: Table,
     pub(crate) device: Option<DeviceId>,
     /// Its choices.
     draws: RefCell<Draws>,
@@ -166,7 +165,7 @@ impl Thread {
             task: Cell::new(None),
             root: Root::default(),
             device: hosts().id.get(),
-            hosts: Rc::downgrade(&hosts()),
+            table: hosts().table.clone(),
             draws: RefCell::new(draws_of(process, number)),
             memory: hosts().memory_of(process),
         });
@@ -235,7 +234,7 @@ impl Thread {
         self.pass(Stand::Parked);
     }
 
-    #[inline]
+    #[inline(always)]
     fn pass(&self, stand: Stand) {
         self.stand.set(stand);
         loop {
@@ -354,9 +353,9 @@ impl Thread {
     #[inline]
     fn run(&self) {
         let before = ambient::set_hosting(true);
-        let outside = self.hosts.upgrade().map(|hosts| environment::enter(&hosts, self.process.node));
+        let outside = environment::enter(self.process.node);
         self.give(Order::Run);
-        outside.iter().for_each(environment::leave);
+        environment::leave(outside);
         ambient::set_hosting(before);
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sim_core::device::{self, Process};
 
-use super::device::{Entry, FIRST, existing, hosts};
+use super::device::{Entry, FIRST, Table, existing, hosts};
 use super::epoll::Epoll;
 use super::{baton, wait};
 
@@ -211,17 +211,20 @@ pub(crate) fn is_simulated(descriptor: c_int) -> bool {
     descriptor >= FIRST && (baton::hosted() || sim_core::ambient::is_simulated())
 }
 
-/// What a descriptor stands for.
+/// What a descriptor stands for, to begin a call with.
 pub(crate) fn lookup(descriptor: c_int) -> Io<Rc<Description>> {
-    let me = baton::me();
-    if let Some(me) = me.filter(|me| !me.root.is_over()) {
-        wait::leave_if_dead();
-        wait::pay_for_call(me);
-    }
-    let hosts = me.and_then(|me| me.hosts.upgrade()).or_else(existing).ok_or(libc::EBADF)?;
-    let table = hosts.table.borrow();
-    let slot = usize::try_from(descriptor.wrapping_sub(FIRST)).map_err(|_| libc::EBADF)?;
-    table.get(slot).map(|entry| entry.description.clone()).ok_or(libc::EBADF)
+    let find = |table: &Table| {
+        let slot = usize::try_from(descriptor.wrapping_sub(FIRST)).ok()?;
+        table.borrow().get(slot).map(|entry| entry.description.clone())
+    };
+    let found = match baton::me() {
+        Some(me) => {
+            wait::begin_call(me);
+            find(&me.table)
+        }
+        None => existing().and_then(|hosts| find(&hosts.table)),
+    };
+    found.ok_or(libc::EBADF)
 }
 
 /// Gives a description a number.

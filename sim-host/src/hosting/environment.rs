@@ -90,21 +90,23 @@ fn show(hosts: &Hosts, node: NodeId) {
     unsafe { environ = pointers.unwrap_or(empty) };
 }
 
-/// A hosted program of `node` is about to run: `environ` is its own.
-pub(crate) fn enter(hosts: &Hosts, node: NodeId) -> Outside {
+/// A hosted program of `node` is about to run: `environ` is its own, where no other thread of the process may read it.
+#[inline]
+pub(crate) fn enter(node: NodeId) -> Option<Outside> {
+    let hosts = crate::leak::has_process().then(super::device::existing).flatten()?;
     // SAFETY: as in `show`.
     let outside = Outside(unsafe { environ });
-    show(hosts, node);
-    outside
+    show(&hosts, node);
+    Some(outside)
 }
 
 /// The program has stopped running.
-pub(crate) fn leave(outside: &Outside) {
-    if !crate::leak::has_process() {
-        return;
+#[inline]
+pub(crate) fn leave(outside: Option<Outside>) {
+    if let Some(outside) = outside {
+        // SAFETY: as in `show`.
+        unsafe { environ = outside.0 };
     }
-    // SAFETY: as in `show`.
-    unsafe { environ = outside.0 };
 }
 
 pub(crate) type All = RefCell<BTreeMap<NodeId, Variables>>;

@@ -67,13 +67,15 @@ impl Epoll {
     }
 
     /// Tells at most `most` descriptors that are ready: their bits and what the program wants to be told. How many it were.
+    #[inline]
     fn collect(&self, most: usize, tell: &mut impl FnMut(u32, u64)) -> usize {
+        let waiting = self.candidates.borrow().len();
+        if waiting == 0 { 0 } else { self.collect_from(waiting, most, tell) }
+    }
+
+    fn collect_from(&self, waiting: usize, most: usize, tell: &mut impl FnMut(u32, u64)) -> usize {
         let mut found = 0;
         let mut again = Vec::new();
-        let waiting = self.candidates.borrow().len();
-        if waiting == 0 {
-            return found;
-        }
         if waiting > 1 {
             let first = below(waiting as u64) as usize;
             self.candidates.borrow_mut().rotate_left(first);

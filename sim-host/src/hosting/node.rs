@@ -14,7 +14,7 @@ use sim_core::node::MainResult;
 use sim_core::{Node, NodeId, ambient};
 
 use super::baton::{Rider, Thread};
-use super::device::{Hosts, hosts};
+use super::device::{Ending, hosts};
 use super::environment::Variables;
 use super::{asynchronous, pin_to_one_processor, signals};
 
@@ -205,13 +205,14 @@ fn run(main: Main, falls_apart: bool) -> Hosted {
             None
         }
     };
-    Hosted { process, hosts, rider, result }
+    let ending = hosts.with_process(|state| state.ending.clone()).unwrap_or_default();
+    Hosted { process, ending, rider, result }
 }
 
 /// The task of a hosted main: it lets the first thread ride, until the process has ended.
 struct Hosted {
     process: Process,
-    hosts: Rc<Hosts>,
+    ending: Rc<Ending>,
     rider: Option<Rider>,
     result: Arc<Mutex<Option<Result<(), String>>>>,
 }
@@ -219,19 +220,18 @@ struct Hosted {
 impl Future for Hosted {
     type Output = Result<(), String>;
 
-    // Its caller is the task: each frame between a task and the switch to its thread is a return that the processor
-    // cannot foresee.
-    #[inline]
+    // A frame less: see `World::step`.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut ended = this.hosts.end_of(this.process.node, cx.waker());
+        let mut ended = this.ending.poll(cx.waker());
         if ended.is_none()
             && let Some(rider) = &this.rider
         {
             if rider.ride(cx.waker()).is_pending() {
                 return Poll::Pending;
             }
-            ended = this.hosts.end_of(this.process.node, cx.waker());
+            ended = this.ending.poll(cx.waker());
         }
         drop(this.rider.take());
         let returned = this.result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();

@@ -112,13 +112,25 @@ pub(crate) fn yield_now() {
 /// So many calls a thread may make while no time moves.
 const FREE_CALLS: u32 = 1_000;
 
-/// Counts a call. A thread that calls again and again, and never waits, lets time pass: a microsecond a call.
+/// Begins a call of a thread: of one whose process is no more it is the end.
 #[inline]
-pub(crate) fn pay_for_call(me: &Thread) {
-    let calls = me.calls.get() + 1;
-    if calls < FREE_CALLS || !can_wait() {
-        return me.calls.set(calls);
+pub(crate) fn begin_call(me: &Thread) {
+    if me.root.is_over() {
+        return;
     }
+    if !ambient::is_alive() {
+        me.leave();
+    }
+    let calls = me.calls.get() + 1;
+    me.calls.set(calls);
+    if calls >= FREE_CALLS && can_wait() {
+        pay_for_calls(me);
+    }
+}
+
+/// A thread that calls again and again, and never waits, lets time pass: a microsecond a call.
+#[cold]
+fn pay_for_calls(me: &Thread) {
     me.calls.set(0);
     if ambient::monotonic_ns() == me.counted_at.get() {
         block_on_future("the time that its calls take", time::sleep(Duration::from_micros(FREE_CALLS.into())));

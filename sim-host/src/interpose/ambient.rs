@@ -20,13 +20,16 @@ fn simulated_clock(clock: clockid_t) -> Option<u64> {
 
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
-    let Some(now) = simulated_clock(clock) else {
-        // SAFETY: the caller's arguments, handed on unchanged.
-        return unsafe { call(libc::SYS_clock_gettime, [clock as usize, time as usize, 0, 0, 0, 0]) as c_int };
-    };
+    let Some(now) = simulated_clock(clock) else { return real_clock(clock, time) };
     // SAFETY: clock_gettime(2) demands a valid pointer of its caller.
     unsafe { *time = timespec { tv_sec: (now / SECOND) as time_t, tv_nsec: (now % SECOND) as c_long } };
     0
+}
+
+#[cold]
+fn real_clock(clock: clockid_t, time: *mut timespec) -> c_int {
+    // SAFETY: the caller's arguments, handed on unchanged.
+    unsafe { call(libc::SYS_clock_gettime, [clock as usize, time as usize, 0, 0, 0, 0]) as c_int }
 }
 
 #[unsafe(no_mangle)]

@@ -54,7 +54,7 @@ fn millis(timeout: c_int) -> Option<Duration> {
 
 /// # Safety
 /// `events` must have room for `most` events.
-#[inline]
+#[inline(always)]
 unsafe fn wait(watch: c_int, events: *mut epoll_event, most: c_int, limit: Option<Duration>) -> c_int {
     let Ok(most @ 1..) = usize::try_from(most) else { return answer(Err::<c_int, c_int>(libc::EINVAL)) as c_int };
     let mut place = 0;

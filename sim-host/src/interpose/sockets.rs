@@ -316,7 +316,10 @@ fn receive(description: &Description, flags: c_int, buffer: &mut [u8], first: bo
 fn send(description: &Description, flags: c_int, bytes: &[u8], to: Option<&Address>, first: bool) -> Io<usize> {
     let may_wait = first && flags & libc::MSG_DONTWAIT == 0;
     let limit = description.send_timeout.get();
-    description.attempt("send", limit, may_wait, |object, waker| as_socket(object)?.send_to(bytes, to.cloned(), waker))
+    description.attempt("send", limit, may_wait, |object, waker| match to {
+        None => object.write(bytes, waker),
+        Some(to) => as_socket(object)?.send_to(bytes, Some(to.clone()), waker),
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -330,7 +333,11 @@ pub(super) unsafe extern "C" fn recvfrom(
 ) -> ssize_t {
     if is_simulated(descriptor) {
         // SAFETY: recvfrom(2) demands a valid buffer.
-        let received = with(descriptor, |d, _| receive(d, flags, unsafe { part_mut(buffer, length) }, true));
+        let buffer = unsafe { part_mut(buffer, length) };
+        if flags == 0 && address.is_null() {
+            return answer(with(descriptor, |description, _| description.read(buffer)));
+        }
+        let received = with(descriptor, |description, _| receive(description, flags, buffer, true));
         return answer(received.map(|received| {
             if let Some(from) = &received.from {
                 // SAFETY: recvfrom(2) demands room for an address, or none.
@@ -364,11 +371,15 @@ pub(super) unsafe extern "C" fn sendto(
         if hosted() {
             wait::may_yield();
         }
+        // SAFETY: sendto(2) demands a valid buffer.
+        let bytes = unsafe { part(buffer, length) };
         return answer(with(descriptor, |description, _| {
-            // SAFETY: sendto(2) demands a valid buffer, and an address that is valid or null.
-            let to = (!address.is_null()).then(|| unsafe { address_from(address, address_length) }).transpose()?;
-            // SAFETY: as above.
-            send(description, flags, unsafe { part(buffer, length) }, to.as_ref(), true)
+            if address.is_null() {
+                return send(description, flags, bytes, None, true);
+            }
+            // SAFETY: sendto(2) demands an address that is valid or null.
+            let to = unsafe { address_from(address, address_length) }?;
+            send(description, flags, bytes, Some(&to), true)
         }));
     }
     let args =
