@@ -488,3 +488,78 @@ fn a_node_has_a_loopback_and_a_device_with_its_address() {
         unsafe { libc::freeifaddrs(list) };
     });
 }
+
+/// The two ends of a connection over the loopback, the first of which never waits.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:80").unwrap();
+    let reader = TcpStream::connect("127.0.0.1:80").unwrap();
+    reader.set_nonblocking(true).unwrap();
+    (reader, listener.accept().unwrap().0)
+}
+
+/// Reads what fits two bytes, and all the same whether it is the first read or one after others that found nothing.
+fn read_two(mut socket: &TcpStream) -> Result<Vec<u8>, ErrorKind> {
+    let mut bytes = [0; 2];
+    socket.read(&mut bytes).map(|length| bytes[..length].to_vec()).map_err(|error| error.kind())
+}
+
+fn a_while() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+#[test]
+fn a_socket_that_was_read_empty_hears_of_what_comes_though_nobody_watches_it() {
+    passes(|| {
+        let (reader, mut writer) = connection();
+        for text in [b"ab", b"cd"] {
+            writer.write_all(text).unwrap();
+            a_while();
+            assert_eq!(read_two(&reader).unwrap(), text);
+            // The read took all there was, and the next ones find nothing.
+            assert_eq!(read_two(&reader), Err(ErrorKind::WouldBlock));
+            assert_eq!(read_two(&reader), Err(ErrorKind::WouldBlock));
+        }
+        drop(writer);
+        a_while();
+        assert_eq!(read_two(&reader), Ok(Vec::new()));
+    });
+}
+
+#[test]
+fn a_socket_that_was_read_empty_hears_of_a_reset() {
+    passes(|| {
+        let (reader, mut writer) = connection();
+        (&reader).write_all(b"unread").unwrap();
+        writer.write_all(b"ab").unwrap();
+        a_while();
+        assert_eq!(read_two(&reader).unwrap(), b"ab");
+        // Bytes that nobody reads.
+        drop(writer);
+        a_while();
+        assert_eq!(read_two(&reader), Err(ErrorKind::ConnectionReset));
+    });
+}
+
+#[test]
+fn a_socket_that_was_read_empty_ends_where_its_program_ends_reading() {
+    passes(|| {
+        let (reader, mut writer) = connection();
+        writer.write_all(b"ab").unwrap();
+        a_while();
+        assert_eq!(read_two(&reader).unwrap(), b"ab");
+        reader.shutdown(std::net::Shutdown::Read).unwrap();
+        assert_eq!(read_two(&reader), Ok(Vec::new()));
+    });
+}
+
+#[test]
+fn a_socket_that_was_read_empty_together_with_the_end_says_the_end() {
+    passes(|| {
+        let (reader, mut writer) = connection();
+        writer.write_all(b"ab").unwrap();
+        drop(writer);
+        a_while();
+        assert_eq!(read_two(&reader).unwrap(), b"ab");
+        assert_eq!(read_two(&reader), Ok(Vec::new()));
+    });
+}

@@ -127,6 +127,19 @@ impl Connection {
         act("net::raw::Connection::poll_read", |kernel| kernel.poll_read(kernel.end(self.handle)?, take, waker))
     }
 
+    /// As [`poll_read`](Connection::poll_read), and whether another read would wait. Then `waker` is woken once that has
+    /// changed, as after a read that has to wait: so nobody need ask before.
+    pub fn poll_read_edge(
+        &self,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+        waker: &Waker,
+    ) -> Poll<io::Result<(usize, bool)>> {
+        act("net::raw::Connection::poll_read", |kernel| {
+            let end = kernel.end(self.handle)?;
+            kernel.poll_read(end, take, waker).map_ok(|taken| (taken, kernel.is_dry(end, waker)))
+        })
+    }
+
     /// Shows what has arrived and takes nothing. How many bytes `see` was shown.
     pub fn peek(&self, see: &mut dyn FnMut(&[u8])) -> usize {
         act("net::raw::Connection::peek", |kernel| {

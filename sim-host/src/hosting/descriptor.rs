@@ -33,6 +33,9 @@ pub(crate) trait Object {
         (libc::EPOLLIN | libc::EPOLLOUT) as u32
     }
 
+    /// A waker that it was given was woken.
+    fn changed(&self) {}
+
     fn as_socket(&self) -> Option<&dyn super::socket::Socket> {
         None
     }
@@ -110,6 +113,7 @@ impl Description {
 
     /// Tells whoever waits for it, and the epolls that watch it.
     pub(crate) fn changed(&self) {
+        self.object.changed();
         // Wakers here are of hosted threads: what they do is put a task on the ready list.
         for waiting in self.waiting.borrow_mut().iter_mut().filter(|waiting| waiting.waits) {
             waiting.waits = false;

@@ -153,6 +153,8 @@ pub(crate) struct Tcp {
     family: c_int,
     stage: RefCell<Stage>,
     bound: Cell<Option<SocketAddr>>,
+    /// Nothing to read has come since the last read. Programs that watch edges read until there is nothing.
+    dry: Cell<bool>,
     /// shutdown(2) ended reading.
     deaf: Cell<bool>,
     nodelay: Cell<bool>,
@@ -172,6 +174,7 @@ impl Tcp {
             family,
             stage: RefCell::new(stage),
             bound: Cell::new(bound),
+            dry: Cell::default(),
             deaf: Cell::default(),
             nodelay: Cell::default(),
             zero_linger: Cell::default(),
@@ -234,6 +237,9 @@ impl Object for Tcp {
             if self.deaf.get() || buffer.is_empty() {
                 return Ok(0);
             }
+            if self.dry.get() {
+                return Err(libc::EAGAIN);
+            }
             let mut rest = &mut buffer[..];
             let mut take = |part: &[u8]| {
                 let length = part.len().min(rest.len());
@@ -242,8 +248,14 @@ impl Object for Tcp {
                 rest = tail;
                 length
             };
-            settle(connection.poll_read(&mut take, waker))
+            let read = connection.poll_read_edge(&mut take, waker);
+            self.dry.set(matches!(read, Poll::Pending | Poll::Ready(Ok((_, true)))));
+            settle(read).map(|(taken, _)| taken)
         })
+    }
+
+    fn changed(&self) {
+        self.dry.set(false);
     }
 
     fn write(&self, bytes: &[u8], waker: &Waker) -> Io<usize> {

@@ -63,6 +63,16 @@ impl Kernel {
         Poll::Pending
     }
 
+    /// Whether a read would wait, and then whom to wake when that changes.
+    pub(crate) fn is_dry(&mut self, end: End, waker: &Waker) -> bool {
+        let socket = self.connections.socket(end);
+        let dry = socket.inbox.is_empty() && !socket.end_of_stream && !socket.broken && socket.error.is_none();
+        if dry {
+            keep(&mut socket.reader, waker, &mut self.wakes);
+        }
+        dry
+    }
+
     /// What an end is ready for.
     pub(crate) fn state_of(&mut self, end: End) -> Ready {
         let window = self.options.window;
