@@ -269,7 +269,8 @@ impl World {
     }
 
     /// Polls a task that was on the ready list. `None`: it has ended since.
-    #[inline]
+    // See `World::step`.
+    #[inline(always)]
     pub(crate) fn poll_task(&self, id: TaskId) -> Option<Polled> {
         let (mut runnable, running) = {
             let mut tasks = self.tasks.borrow_mut();

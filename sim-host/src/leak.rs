@@ -18,6 +18,7 @@ pub(crate) fn end_process_with(finish: Finish) {
 
 /// Whether this process lives for one run, so that what is the process's is the run's.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[inline]
 pub(crate) fn has_process() -> bool {
     FINISH.get().is_some()
 }

@@ -219,7 +219,7 @@ impl Thread {
     }
 
     /// Hands it the baton and waits until that comes back.
-    #[inline]
+    #[inline(always)]
     fn give(&self, order: Order) {
         self.order.set(order);
         let before = strict::allow();
@@ -350,7 +350,7 @@ impl Thread {
     }
 
     /// Lets the program run until it waits, or ends.
-    #[inline]
+    #[inline(always)]
     fn run(&self) {
         let before = ambient::set_hosting(true);
         let outside = environment::enter(self.process.node);
@@ -416,7 +416,8 @@ pub(crate) struct Rider(pub(crate) Arc<Thread>);
 
 impl Rider {
     /// Lets the thread run until it waits, or ends.
-    #[inline]
+    // See `World::step`.
+    #[inline(always)]
     pub(crate) fn ride(&self, waker: &Waker) -> Poll<()> {
         let thread = &*self.0;
         if thread.stand.get() != Stand::Parked {

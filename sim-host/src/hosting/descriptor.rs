@@ -11,7 +11,7 @@ use std::time::Duration;
 use sim_core::device::{self, Process};
 
 use super::device::{Entry, FIRST, Table, existing, hosts};
-use super::epoll::Epoll;
+use super::epoll::{Epoll, Item};
 use super::{baton, wait};
 
 /// A result, or the number of an error (errno(3)).
@@ -63,7 +63,7 @@ pub(crate) struct Description {
     /// What setsockopt(2) set, by level and name.
     pub(crate) options: RefCell<BTreeMap<(c_int, c_int), Vec<u8>>>,
     waiting: RefCell<Vec<Waiting>>,
-    epolls: RefCell<Vec<(Weak<Description>, c_int)>>,
+    watchers: RefCell<Vec<Rc<Item>>>,
     waker: Waker,
 }
 
@@ -106,7 +106,7 @@ impl Description {
             send_timeout: Cell::default(),
             options: RefCell::default(),
             waiting: RefCell::default(),
-            epolls: RefCell::default(),
+            watchers: RefCell::default(),
             waker: Waker::from(Arc::new(Notice(this.clone()))),
         })
     }
@@ -119,19 +119,7 @@ impl Description {
             waiting.waits = false;
             waiting.waker.wake_by_ref();
         }
-        let mut place = 0;
-        loop {
-            let (epoll, descriptor) = match self.epolls.borrow().get(place) {
-                Some((epoll, descriptor)) => (epoll.upgrade(), *descriptor),
-                None => return,
-            };
-            place += 1;
-            if let Some(epoll) = epoll
-                && epoll.object.as_epoll().is_some_and(|watch| watch.may_be_ready(descriptor))
-            {
-                epoll.changed();
-            }
-        }
+        self.watchers.borrow().iter().for_each(Item::has_news);
     }
 
     pub(crate) fn outlives_its_process(&self) -> bool {
@@ -155,20 +143,18 @@ impl Description {
     /// Its process is no more. A thread that was killed while it used this holds on to it for ever.
     pub(crate) fn abandon(&self) {
         self.waiting.take();
-        self.epolls.take();
+        self.watchers.take();
         self.object.as_epoll().into_iter().for_each(super::epoll::Epoll::abandon);
     }
 
-    pub(crate) fn watch(&self, epoll: &Rc<Description>, descriptor: c_int) {
-        let mut epolls = self.epolls.borrow_mut();
-        let lives = |epoll: Rc<Description>| epoll.object.as_epoll().is_some_and(|epoll| !epoll.is_abandoned());
-        epolls.retain(|(epoll, _)| epoll.upgrade().is_some_and(lives));
-        epolls.push((Rc::downgrade(epoll), descriptor));
+    pub(crate) fn watch(&self, item: Rc<Item>) {
+        let mut watchers = self.watchers.borrow_mut();
+        watchers.retain(|item| item.is_watched());
+        watchers.push(item);
     }
 
-    pub(crate) fn unwatch(&self, epoll: &Rc<Description>, descriptor: c_int) {
-        let this = Rc::downgrade(epoll);
-        self.epolls.borrow_mut().retain(|(other, number)| !(other.ptr_eq(&this) && *number == descriptor));
+    pub(crate) fn unwatch(&self, item: &Rc<Item>) {
+        self.watchers.borrow_mut().retain(|other| !Rc::ptr_eq(other, item));
     }
 
     pub(crate) fn ready(&self) -> u32 {

@@ -17,19 +17,45 @@ const ONCE: u32 = libc::EPOLLONESHOT as u32;
 /// Told whether asked for or not.
 const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 
-struct Item {
+/// A descriptor that an epoll watches. What it stands for has the item too.
+pub(crate) struct Item {
+    epoll: Weak<Description>,
+    descriptor: c_int,
     description: Weak<Description>,
-    events: u32,
-    data: u64,
+    /// 0: those of which nothing is told: the epoll was told enough, or watches it no more.
+    events: Cell<u32>,
+    data: Cell<u64>,
     /// It is among those that may be ready.
-    queued: bool,
+    queued: Cell<bool>,
+}
+
+impl Item {
+    /// Something about the descriptor has changed.
+    #[inline]
+    pub(crate) fn has_news(self: &Rc<Item>) {
+        if self.queued.get() || self.events.get() == 0 {
+            return;
+        }
+        let Some(epoll) = self.epoll.upgrade() else { return };
+        if let Some(watch) = epoll.object.as_epoll() {
+            self.queued.set(true);
+            watch.candidates.borrow_mut().push_back(self.clone());
+            epoll.changed();
+        }
+    }
+
+    /// Whether there is an epoll to be told.
+    pub(crate) fn is_watched(&self) -> bool {
+        let epoll = self.epoll.upgrade();
+        epoll.is_some_and(|epoll| epoll.object.as_epoll().is_some_and(|epoll| !epoll.abandoned.get()))
+    }
 }
 
 /// What an epoll watches.
 #[derive(Default)]
 pub(crate) struct Epoll {
-    items: RefCell<BTreeMap<c_int, Item>>,
-    candidates: RefCell<VecDeque<c_int>>,
+    items: RefCell<BTreeMap<c_int, Rc<Item>>>,
+    candidates: RefCell<VecDeque<Rc<Item>>>,
     abandoned: Cell<bool>,
 }
 
@@ -47,23 +73,16 @@ impl Epoll {
     /// Watches nothing from now on.
     pub(crate) fn abandon(&self) {
         self.abandoned.set(true);
-        self.items.take();
+        self.items.take().values().for_each(|item| item.events.set(0));
         self.candidates.take();
     }
 
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.get()
-    }
-
-    /// Something about a descriptor has changed. Whether that is news.
-    pub(crate) fn may_be_ready(&self, descriptor: c_int) -> bool {
+    fn forget(&self, item: &Rc<Item>) {
+        item.events.set(0);
         let mut items = self.items.borrow_mut();
-        let Some(item) = items.get_mut(&descriptor).filter(|item| !item.queued && item.events != 0) else {
-            return false;
-        };
-        item.queued = true;
-        self.candidates.borrow_mut().push_back(descriptor);
-        true
+        if items.get(&item.descriptor).is_some_and(|known| Rc::ptr_eq(known, item)) {
+            items.remove(&item.descriptor);
+        }
     }
 
     /// Tells at most `most` descriptors that are ready: their bits and what the program wants to be told. How many it were.
@@ -84,34 +103,26 @@ impl Epoll {
             if found == most {
                 break;
             }
-            let Some(descriptor) = self.candidates.borrow_mut().pop_front() else { break };
-            let (description, events, data) = match self.items.borrow_mut().get_mut(&descriptor) {
-                None => continue,
-                Some(item) => {
-                    item.queued = false;
-                    (item.description.upgrade(), item.events, item.data)
-                }
-            };
-            let Some(description) = description else {
-                self.items.borrow_mut().remove(&descriptor);
+            let Some(item) = self.candidates.borrow_mut().pop_front() else { break };
+            item.queued.set(false);
+            let Some(description) = item.description.upgrade() else {
+                self.forget(&item);
                 continue;
             };
+            let events = item.events.get();
+            if events == 0 {
+                continue;
+            }
             let told = description.ready() & (events | ALWAYS);
-            if told == 0 || events == 0 {
+            if told == 0 {
                 continue;
             }
-            tell(told, data);
+            tell(told, item.data.get());
             found += 1;
-            if events & (ONCE | EDGE) == EDGE {
-                continue;
-            }
-            if let Some(item) = self.items.borrow_mut().get_mut(&descriptor) {
-                if events & ONCE != 0 {
-                    item.events = 0;
-                } else {
-                    item.queued = true;
-                    again.push(descriptor);
-                }
+            if events & ONCE != 0 {
+                item.events.set(0);
+            } else if events & EDGE == 0 && !item.queued.replace(true) {
+                again.push(item);
             }
         }
         if !again.is_empty() {
@@ -126,36 +137,40 @@ pub(crate) fn control(epoll: c_int, operation: c_int, descriptor: c_int, event: 
     let watch = lookup(epoll)?;
     let target = lookup(descriptor)?;
     let this = watch.object.as_epoll().ok_or(libc::EINVAL)?;
-    let known =
-        this.items.borrow().get(&descriptor).is_some_and(|item| item.description.ptr_eq(&Rc::downgrade(&target)));
-    match (operation, event) {
-        (libc::EPOLL_CTL_ADD, Some((events, data))) => {
-            if known {
-                return Err(libc::EEXIST);
-            }
-            if target.object.as_file().is_some() {
-                return Err(libc::EPERM);
-            }
-            let item = Item { description: Rc::downgrade(&target), events, data, queued: false };
-            this.items.borrow_mut().insert(descriptor, item);
-            target.watch(&watch, descriptor);
+    let known = this.items.borrow().get(&descriptor).cloned();
+    let known = known.filter(|item| item.description.ptr_eq(&Rc::downgrade(&target)));
+    let item = match (operation, event, known) {
+        (libc::EPOLL_CTL_ADD, Some(_), Some(_)) => return Err(libc::EEXIST),
+        (libc::EPOLL_CTL_ADD, Some(_), None) if target.object.as_file().is_some() => return Err(libc::EPERM),
+        (libc::EPOLL_CTL_ADD, Some((events, data)), None) => {
+            let item = Rc::new(Item {
+                epoll: Rc::downgrade(&watch),
+                descriptor,
+                description: Rc::downgrade(&target),
+                events: Cell::new(events),
+                data: Cell::new(data),
+                queued: Cell::new(false),
+            });
+            this.items.borrow_mut().insert(descriptor, item.clone());
+            target.watch(item.clone());
+            item
         }
-        (libc::EPOLL_CTL_MOD, Some((events, data))) if known => {
-            if let Some(item) = this.items.borrow_mut().get_mut(&descriptor) {
-                (item.events, item.data) = (events, data);
-            }
+        (libc::EPOLL_CTL_MOD, Some((events, data)), Some(item)) => {
+            item.events.set(events);
+            item.data.set(data);
+            item
         }
-        (libc::EPOLL_CTL_DEL, _) if known => {
-            this.items.borrow_mut().remove(&descriptor);
-            target.unwatch(&watch, descriptor);
+        (libc::EPOLL_CTL_DEL, _, Some(item)) => {
+            this.forget(&item);
+            target.unwatch(&item);
             return Ok(());
         }
-        (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, _) => return Err(libc::ENOENT),
+        (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, _, None) => return Err(libc::ENOENT),
         _ => return Err(libc::EINVAL),
-    }
+    };
     // What is ready already counts as news.
-    if target.ready() != 0 && this.may_be_ready(descriptor) {
-        watch.changed();
+    if target.ready() != 0 {
+        item.has_news();
     }
     Ok(())
 }

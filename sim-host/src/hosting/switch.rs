@@ -54,6 +54,7 @@ fn futex(word: &AtomicU32, operation: c_int, value: u32) {
 }
 
 /// Whether programs may set the FS base by themselves (Linux 5.9, HWCAP2_FSGSBASE); arch_prctl(2) does it otherwise.
+#[inline]
 fn sets_locals_itself() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     // SAFETY: a question about this process without pointers.
