@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sim_core::NodeId;
-use sim_core::device::emit;
+use sim_core::device::{self, emit};
 use sim_core::fault::FaultId;
 
 use crate::grudge::Grudge;
@@ -44,12 +44,15 @@ struct Condition {
     grudge: Grudge,
     mode: Mode,
     fault: FaultId,
+    since: u64,
 }
 
 /// What all conditions together make of a link; with the fault to be told when a packet meets it.
 #[derive(Default, Clone)]
 pub(crate) struct State {
     pub(crate) cut: Option<FaultId>,
+    /// Since when, in true time; 0 where it is not.
+    pub(crate) cut_since: u64,
     pub(crate) slow: Option<FaultId>,
     /// Latency faults add.
     pub(crate) slow_percent: u32,
@@ -98,7 +101,7 @@ impl Conditions {
         self.epoch += 1;
         let id = ConditionId(self.made);
         emit(NodeId::SUPERVISOR, "net.condition", &[self.made], || format!("{mode:?}: {grudge}"));
-        self.list.push(Condition { id, grudge, mode, fault });
+        self.list.push(Condition { id, grudge, mode, fault, since: device::now() });
         id
     }
 
@@ -129,10 +132,13 @@ impl Conditions {
     /// What they make of one link.
     pub(crate) fn on(&self, from: NodeId, to: NodeId) -> State {
         let mut state = State::default();
-        for Condition { mode, fault, .. } in self.list.iter().filter(|c| c.grudge.covers(from, to)) {
+        for Condition { mode, fault, since, .. } in self.list.iter().filter(|c| c.grudge.covers(from, to)) {
             let fault = Some(*fault);
             match mode {
-                Mode::Drop => state.cut = fault,
+                Mode::Drop => {
+                    let earlier = state.cut.map_or(*since, |_| state.cut_since.min(*since));
+                    (state.cut, state.cut_since) = (fault, earlier);
+                }
                 Mode::Slow(percent) => {
                     (state.slow, state.slow_percent) = (fault, state.slow_percent.saturating_add(*percent));
                 }

@@ -33,6 +33,11 @@ pub(crate) trait Object {
         (libc::EPOLLIN | libc::EPOLLOUT) as u32
     }
 
+    /// How many bytes can be read without waiting: of datagrams, those of the next. `None` where there is no such number.
+    fn unread(&self) -> Option<usize> {
+        None
+    }
+
     /// A waker that it was given was woken.
     fn changed(&self) {}
 

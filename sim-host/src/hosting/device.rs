@@ -251,6 +251,14 @@ impl Hosts {
 #[derive(Default)]
 struct Machines(Rc<Hosts>);
 
+impl Drop for Machines {
+    fn drop(&mut self) {
+        // A thread that was killed in the middle of a call may hold on to the table for ever.
+        let left = self.0.table.take();
+        drop(left);
+    }
+}
+
 impl Device for Machines {
     fn node_down(&self, node: NodeId, how: Down) {
         let (hosts, machine_lives) = (&self.0, how == Down::Kill);

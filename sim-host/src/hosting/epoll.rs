@@ -22,7 +22,7 @@ pub(crate) struct Item {
     epoll: Weak<Description>,
     descriptor: c_int,
     description: Weak<Description>,
-    /// 0: those of which nothing is told: the epoll was told enough, or watches it no more.
+    /// What it is told of, or 0: it was told enough, or watches this no more.
     events: Cell<u32>,
     data: Cell<u64>,
     /// It is among those that may be ready.
@@ -44,6 +44,13 @@ impl Item {
         }
     }
 
+    /// What the epoll is to be told now; `None` when there is no such description any more.
+    fn bits(&self) -> Option<u32> {
+        let description = self.description.upgrade()?;
+        let events = self.events.get();
+        Some(if events == 0 { 0 } else { description.ready() & events })
+    }
+
     /// Whether there is an epoll to be told.
     pub(crate) fn is_watched(&self) -> bool {
         let epoll = self.epoll.upgrade();
@@ -61,7 +68,16 @@ pub(crate) struct Epoll {
 
 impl Object for Epoll {
     fn ready(&self, _waker: &Waker) -> u32 {
-        if self.candidates.borrow().is_empty() { 0 } else { libc::EPOLLIN as u32 }
+        loop {
+            let Some(item) = self.candidates.borrow_mut().pop_front() else { return 0 };
+            item.queued.set(false);
+            if item.bits().is_some_and(|bits| bits != 0) {
+                if !item.queued.replace(true) {
+                    self.candidates.borrow_mut().push_front(item);
+                }
+                return libc::EPOLLIN as u32;
+            }
+        }
     }
 
     fn as_epoll(&self) -> Option<&Epoll> {
@@ -105,20 +121,17 @@ impl Epoll {
             }
             let Some(item) = self.candidates.borrow_mut().pop_front() else { break };
             item.queued.set(false);
-            let Some(description) = item.description.upgrade() else {
-                self.forget(&item);
-                continue;
+            let told = match item.bits() {
+                None => {
+                    self.forget(&item);
+                    continue;
+                }
+                Some(0) => continue,
+                Some(told) => told,
             };
-            let events = item.events.get();
-            if events == 0 {
-                continue;
-            }
-            let told = description.ready() & (events | ALWAYS);
-            if told == 0 {
-                continue;
-            }
             tell(told, item.data.get());
             found += 1;
+            let events = item.events.get();
             if events & ONCE != 0 {
                 item.events.set(0);
             } else if events & EDGE == 0 && !item.queued.replace(true) {
@@ -139,7 +152,9 @@ pub(crate) fn control(epoll: c_int, operation: c_int, descriptor: c_int, event: 
     let this = watch.object.as_epoll().ok_or(libc::EINVAL)?;
     let known = this.items.borrow().get(&descriptor).cloned();
     let known = known.filter(|item| item.description.ptr_eq(&Rc::downgrade(&target)));
+    let event = event.map(|(events, data)| (events | ALWAYS, data));
     let item = match (operation, event, known) {
+        (libc::EPOLL_CTL_ADD | libc::EPOLL_CTL_MOD, None, _) => return Err(libc::EFAULT),
         (libc::EPOLL_CTL_ADD, Some(_), Some(_)) => return Err(libc::EEXIST),
         (libc::EPOLL_CTL_ADD, Some(_), None) if target.object.as_file().is_some() => return Err(libc::EPERM),
         (libc::EPOLL_CTL_ADD, Some((events, data)), None) => {
@@ -185,12 +200,20 @@ pub(crate) fn wait_for(
 ) -> Io<usize> {
     let watch = lookup(epoll)?;
     let this = watch.object.as_epoll().ok_or(libc::EINVAL)?;
+    let mut collect = || {
+        let found = this.collect(most, &mut tell);
+        // What is still ready, others may wait for.
+        if found > 0 && !this.candidates.borrow().is_empty() {
+            watch.changed();
+        }
+        found
+    };
     if limit == Some(Duration::ZERO) {
-        return Ok(this.collect(most, &mut tell));
+        return Ok(collect());
     }
     let root = baton::me().map(|me| &me.root);
     let poll = |waker: &Waker| {
-        let found = this.collect(most, &mut tell);
+        let found = collect();
         if found == 0 && !root.is_some_and(Root::is_over) {
             watch.wait(waker);
             return Poll::Pending;

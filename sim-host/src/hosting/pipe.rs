@@ -5,27 +5,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::rc::Rc;
 use std::task::Waker;
 
 use super::descriptor::{Io, Object};
 use super::socket::{Address, Socket};
 
-/// What a pipe holds (pipe(7)).
-const PIPE: usize = 64 << 10;
+/// What a page of a pipe holds, and how many pages one has (pipe(7)).
+const PAGE: usize = 4096;
+const PAGES: usize = 16;
 
 /// What a pair of Unix sockets holds in each direction (unix(7), net.core.wmem_default).
 const SOCKET: usize = 208 << 10;
-
-/// One direction.
-pub(crate) struct Channel {
-    bytes: RefCell<VecDeque<u8>>,
-    room: usize,
-    writers: Cell<u32>,
-    readers: Cell<u32>,
-    reader: RefCell<Option<Waker>>,
-    writer: RefCell<Option<Waker>>,
-}
 
 /// Wakes who waits, once.
 pub(crate) fn wake(waker: &RefCell<Option<Waker>>) {
@@ -33,129 +25,219 @@ pub(crate) fn wake(waker: &RefCell<Option<Waker>>) {
     waker.into_iter().for_each(Waker::wake);
 }
 
-impl Channel {
-    fn new(room: usize) -> Rc<Self> {
-        Rc::new(Channel {
-            bytes: RefCell::default(),
-            room,
-            writers: Cell::new(1),
-            readers: Cell::new(1),
-            reader: RefCell::default(),
-            writer: RefCell::default(),
-        })
-    }
-
-    fn read(&self, buffer: &mut [u8], waker: &Waker, peek: bool) -> Io<usize> {
-        let mut bytes = self.bytes.borrow_mut();
-        let length = bytes.len().min(buffer.len());
-        if length == 0 && !buffer.is_empty() && self.writers.get() > 0 {
-            *self.reader.borrow_mut() = Some(waker.clone());
-            return Err(libc::EAGAIN);
-        }
-        for (to, from) in buffer.iter_mut().zip(bytes.iter()) {
-            *to = *from;
-        }
-        if !peek {
-            bytes.drain(..length);
-            drop(bytes);
-            wake(&self.writer);
-        }
-        Ok(length)
-    }
-
-    fn write(&self, data: &[u8], waker: &Waker) -> Io<usize> {
-        if self.readers.get() == 0 {
-            return Err(libc::EPIPE);
-        }
-        let mut bytes = self.bytes.borrow_mut();
-        let length = (self.room - bytes.len()).min(data.len());
-        if length == 0 && !data.is_empty() {
-            *self.writer.borrow_mut() = Some(waker.clone());
-            return Err(libc::EAGAIN);
-        }
-        bytes.extend(&data[..length]);
-        drop(bytes);
-        wake(&self.reader);
-        Ok(length)
-    }
-
-    fn readable(&self, waker: &Waker) -> u32 {
-        *self.reader.borrow_mut() = Some(waker.clone());
-        let ended = self.writers.get() == 0;
-        let readable = ended || !self.bytes.borrow().is_empty();
-        bits(readable, libc::EPOLLIN) | bits(ended, libc::EPOLLRDHUP)
-    }
-
-    fn writable(&self, waker: &Waker) -> u32 {
-        *self.writer.borrow_mut() = Some(waker.clone());
-        let broken = self.readers.get() == 0;
-        bits(broken || self.bytes.borrow().len() < self.room, libc::EPOLLOUT)
-    }
-
-    fn end_writing(&self) {
-        self.writers.set(0);
-        wake(&self.reader);
-    }
-
-    fn end_reading(&self) {
-        self.readers.set(0);
-        wake(&self.writer);
-    }
-}
-
 pub(crate) fn bits(set: bool, bits: i32) -> u32 {
     if set { bits as u32 } else { 0 }
 }
 
+/// Moves what fits out of the front of `bytes`, or only shows it.
+fn take(bytes: &mut VecDeque<u8>, buffer: &mut [u8], peek: bool) -> usize {
+    let length = bytes.len().min(buffer.len());
+    for (to, from) in buffer.iter_mut().zip(bytes.iter()) {
+        *to = *from;
+    }
+    if !peek {
+        bytes.drain(..length);
+    }
+    length
+}
+
+/// What is in a pipe, by the page: it is full when its pages are taken, however little is in each. So a write of at most a
+/// page is there as a whole or not at all (Linux, `pipe_write`).
+#[derive(Default)]
+struct Pages {
+    bytes: VecDeque<u8>,
+    pages: VecDeque<Page>,
+}
+
+struct Page {
+    unread: usize,
+    /// Where what is in it ends.
+    end: usize,
+}
+
+impl Pages {
+    fn is_full(&self) -> bool {
+        self.pages.len() == PAGES
+    }
+
+    fn write(&mut self, data: &[u8]) -> usize {
+        let mut rest = data.len();
+        // What is left of whole pages goes to the last one, where it fits.
+        let tail = rest % PAGE;
+        if let Some(last) = self.pages.back_mut().filter(|last| last.end + tail <= PAGE) {
+            last.unread += tail;
+            last.end += tail;
+            rest -= tail;
+        }
+        while rest > 0 && !self.is_full() {
+            let part = rest.min(PAGE);
+            self.pages.push_back(Page { unread: part, end: part });
+            rest -= part;
+        }
+        let written = data.len() - rest;
+        self.bytes.extend(&data[..written]);
+        written
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let length = take(&mut self.bytes, buffer, false);
+        let mut rest = length;
+        while let Some(first) = self.pages.front_mut() {
+            let part = rest.min(first.unread);
+            first.unread -= part;
+            rest -= part;
+            if first.unread > 0 {
+                break;
+            }
+            self.pages.pop_front();
+        }
+        length
+    }
+}
+
+/// A pipe, as its ends share it.
+#[derive(Default)]
+struct Pipe {
+    pages: RefCell<Pages>,
+    /// The last descriptor of an end was closed.
+    unread: Cell<bool>,
+    unwritten: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    writer: RefCell<Option<Waker>>,
+}
+
 /// The reading end of a pipe.
-struct Reader(Rc<Channel>);
+struct Reader(Rc<Pipe>);
 
 /// The writing end of a pipe.
-struct Writer(Rc<Channel>);
+struct Writer(Rc<Pipe>);
 
 /// The two ends of a pipe: to read from, and to write to.
 pub(crate) fn pipe() -> (impl Object + 'static, impl Object + 'static) {
-    let channel = Channel::new(PIPE);
-    (Reader(channel.clone()), Writer(channel))
+    let pipe = Rc::<Pipe>::default();
+    (Reader(pipe.clone()), Writer(pipe))
 }
 
 impl Object for Reader {
     fn read(&self, buffer: &mut [u8], waker: &Waker) -> Io<usize> {
-        self.0.read(buffer, waker, false)
+        let Reader(pipe) = self;
+        let mut pages = pipe.pages.borrow_mut();
+        let was_full = pages.is_full();
+        let length = pages.read(buffer);
+        if length == 0 && !buffer.is_empty() && !pipe.unwritten.get() {
+            *pipe.reader.borrow_mut() = Some(waker.clone());
+            return Err(libc::EAGAIN);
+        }
+        let has_room = was_full && !pages.is_full();
+        drop(pages);
+        if has_room {
+            wake(&pipe.writer);
+        }
+        Ok(length)
+    }
+
+    fn write(&self, _bytes: &[u8], _waker: &Waker) -> Io<usize> {
+        Err(libc::EBADF)
     }
 
     fn ready(&self, waker: &Waker) -> u32 {
-        let readable = self.0.readable(waker) & !(libc::EPOLLRDHUP as u32);
-        readable | bits(self.0.writers.get() == 0, libc::EPOLLHUP)
+        let Reader(pipe) = self;
+        *pipe.reader.borrow_mut() = Some(waker.clone());
+        let readable = !pipe.pages.borrow().bytes.is_empty();
+        bits(readable, libc::EPOLLIN) | bits(pipe.unwritten.get(), libc::EPOLLHUP)
+    }
+
+    fn unread(&self) -> Option<usize> {
+        Some(self.0.pages.borrow().bytes.len())
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.end_reading();
+        self.0.unread.set(true);
+        wake(&self.0.writer);
     }
 }
 
 impl Object for Writer {
+    fn read(&self, _buffer: &mut [u8], _waker: &Waker) -> Io<usize> {
+        Err(libc::EBADF)
+    }
+
     fn write(&self, bytes: &[u8], waker: &Waker) -> Io<usize> {
-        self.0.write(bytes, waker)
+        let Writer(pipe) = self;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if pipe.unread.get() {
+            return Err(libc::EPIPE);
+        }
+        let length = pipe.pages.borrow_mut().write(bytes);
+        // Linux tells those who read even of a write that finds no room.
+        wake(&pipe.reader);
+        if length == 0 {
+            *pipe.writer.borrow_mut() = Some(waker.clone());
+            return Err(libc::EAGAIN);
+        }
+        Ok(length)
     }
 
     fn ready(&self, waker: &Waker) -> u32 {
-        self.0.writable(waker) | bits(self.0.readers.get() == 0, libc::EPOLLERR)
+        let Writer(pipe) = self;
+        *pipe.writer.borrow_mut() = Some(waker.clone());
+        bits(!pipe.pages.borrow().is_full(), libc::EPOLLOUT) | bits(pipe.unread.get(), libc::EPOLLERR)
+    }
+
+    fn unread(&self) -> Option<usize> {
+        Some(self.0.pages.borrow().bytes.len())
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.end_writing();
+        self.0.unwritten.set(true);
+        wake(&self.0.reader);
+    }
+}
+
+/// What a side of a connection does no more (shutdown(2)).
+const READING: u8 = 1;
+const WRITING: u8 = 2;
+const BOTH: u8 = READING | WRITING;
+
+/// One side of two Unix sockets that are connected.
+#[derive(Default)]
+struct Side {
+    /// What came and was not read.
+    bytes: RefCell<VecDeque<u8>>,
+    shut: Cell<u8>,
+    error: Cell<c_int>,
+    reader: RefCell<Option<Waker>>,
+    writer: RefCell<Option<Waker>>,
+}
+
+impl Side {
+    /// Shuts some of it, which everyone is told who waits for anything.
+    fn shut(&self, what: u8) {
+        self.shut.set(self.shut.get() | what);
+        wake(&self.reader);
+        wake(&self.writer);
+    }
+
+    fn is_shut(&self, what: u8) -> bool {
+        self.shut.get() & what == what
+    }
+
+    /// Whether who writes to it is told of room: only when most is read (Linux, `unix_writable`).
+    fn has_much_room(&self) -> bool {
+        self.bytes.borrow().len() * 4 <= SOCKET
     }
 }
 
 /// One of two Unix sockets that are connected.
 pub(crate) struct Duplex {
-    incoming: Rc<Channel>,
-    outgoing: Rc<Channel>,
+    own: Rc<Side>,
+    other: Rc<Side>,
     pub(crate) local: Address,
     pub(crate) peer: Address,
     /// Made by socketpair(2).
@@ -164,28 +246,67 @@ pub(crate) struct Duplex {
 
 /// Two Unix sockets that are connected; `names` are those of the first and the second.
 pub(crate) fn pair(stays: bool, names: [Address; 2]) -> (Duplex, Duplex) {
-    let (one, other) = (Channel::new(SOCKET), Channel::new(SOCKET));
+    let (one, two) = (Rc::<Side>::default(), Rc::<Side>::default());
     let [first, second] = names;
-    let left =
-        Duplex { incoming: one.clone(), outgoing: other.clone(), local: first.clone(), peer: second.clone(), stays };
-    (left, Duplex { incoming: other, outgoing: one, local: second, peer: first, stays })
+    let left = Duplex { own: one.clone(), other: two.clone(), local: first.clone(), peer: second.clone(), stays };
+    (left, Duplex { own: two, other: one, local: second, peer: first, stays })
+}
+
+impl Duplex {
+    fn receive(&self, buffer: &mut [u8], waker: &Waker, peek: bool) -> Io<usize> {
+        let length = take(&mut self.own.bytes.borrow_mut(), buffer, peek);
+        if length > 0 || buffer.is_empty() {
+            if !peek && self.own.has_much_room() {
+                wake(&self.other.writer);
+            }
+            return Ok(length);
+        }
+        match self.own.error.take() {
+            0 if self.own.is_shut(READING) => Ok(0),
+            0 => {
+                *self.own.reader.borrow_mut() = Some(waker.clone());
+                Err(libc::EAGAIN)
+            }
+            error => Err(error),
+        }
+    }
 }
 
 impl Object for Duplex {
     fn read(&self, buffer: &mut [u8], waker: &Waker) -> Io<usize> {
-        self.incoming.read(buffer, waker, false)
+        self.receive(buffer, waker, false)
     }
 
-    fn write(&self, bytes: &[u8], waker: &Waker) -> Io<usize> {
-        if self.outgoing.writers.get() == 0 {
+    fn write(&self, data: &[u8], waker: &Waker) -> Io<usize> {
+        if self.own.is_shut(WRITING) {
             return Err(libc::EPIPE);
         }
-        self.outgoing.write(bytes, waker)
+        let mut bytes = self.other.bytes.borrow_mut();
+        let length = (SOCKET - bytes.len()).min(data.len());
+        if length == 0 && !data.is_empty() {
+            *self.own.writer.borrow_mut() = Some(waker.clone());
+            return Err(libc::EAGAIN);
+        }
+        bytes.extend(&data[..length]);
+        drop(bytes);
+        wake(&self.other.reader);
+        Ok(length)
     }
 
     fn ready(&self, waker: &Waker) -> u32 {
-        let both = self.incoming.writers.get() == 0 && self.outgoing.readers.get() == 0;
-        self.incoming.readable(waker) | self.outgoing.writable(waker) | bits(both, libc::EPOLLHUP)
+        let own = &self.own;
+        *own.reader.borrow_mut() = Some(waker.clone());
+        *own.writer.borrow_mut() = Some(waker.clone());
+        let ended = own.is_shut(READING);
+        bits(ended || !own.bytes.borrow().is_empty(), libc::EPOLLIN)
+            | bits(ended, libc::EPOLLRDHUP)
+            | bits(self.other.has_much_room(), libc::EPOLLOUT)
+            | bits(own.is_shut(BOTH), libc::EPOLLHUP)
+            | bits(own.error.get() != 0, libc::EPOLLERR)
+    }
+
+    fn unread(&self) -> Option<usize> {
+        Some(self.own.bytes.borrow().len())
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {
@@ -211,26 +332,27 @@ impl Socket for Duplex {
     }
 
     fn peek(&self, buffer: &mut [u8], waker: &Waker) -> Io<usize> {
-        self.incoming.read(buffer, waker, true)
+        self.receive(buffer, waker, true)
     }
 
     fn shutdown(&self, read: bool, write: bool) -> Io<()> {
-        if write {
-            self.outgoing.end_writing();
-        }
-        if read {
-            self.incoming.end_reading();
-            self.incoming.writers.set(0);
-            wake(&self.incoming.reader);
-        }
+        let (reading, writing) = (u8::from(read), u8::from(write));
+        self.own.shut(reading * READING | writing * WRITING);
+        self.other.shut(reading * WRITING | writing * READING);
         Ok(())
+    }
+
+    fn take_error(&self) -> c_int {
+        self.own.error.take()
     }
 }
 
 impl Drop for Duplex {
     fn drop(&mut self) {
-        self.outgoing.end_writing();
-        self.incoming.end_reading();
+        if !self.own.bytes.borrow().is_empty() {
+            self.other.error.set(libc::ECONNRESET);
+        }
+        self.other.shut(BOTH);
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::task::{Poll, Waker};
 
+use sim_core::ambient;
 use sim_net::raw::{Connection, Datagrams, Listener, Ready};
 
 use super::descriptor::{Description, Io, Object, errno_of, settle};
@@ -237,7 +238,7 @@ impl Object for Tcp {
             if self.deaf.get() || buffer.is_empty() {
                 return Ok(0);
             }
-            if self.dry.get() {
+            if self.dry.get() && ambient::is_alive() {
                 return Err(libc::EAGAIN);
             }
             let mut rest = &mut buffer[..];
@@ -252,6 +253,13 @@ impl Object for Tcp {
             self.dry.set(matches!(read, Poll::Pending | Poll::Ready(Ok((_, true)))));
             settle(read).map(|(taken, _)| taken)
         })
+    }
+
+    fn unread(&self) -> Option<usize> {
+        match &*self.stage.borrow() {
+            Stage::Open(connection) => Some(connection.peek(&mut |_| ())),
+            _ => None,
+        }
     }
 
     fn changed(&self) {
@@ -468,6 +476,11 @@ impl Object for Udp {
             Some(socket) => epoll_bits(socket.ready(waker)),
             None => libc::EPOLLOUT as u32,
         }
+    }
+
+    fn unread(&self) -> Option<usize> {
+        let next = self.if_bound(|socket| socket.poll_peek(&mut [], Waker::noop()));
+        Some(if let Some(Poll::Ready(Ok((length, _)))) = next { length } else { 0 })
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {

@@ -147,6 +147,10 @@ impl Object for Unix {
         }
     }
 
+    fn unread(&self) -> Option<usize> {
+        self.open(|duplex| Ok(duplex.unread())).ok().flatten()
+    }
+
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
@@ -248,5 +252,9 @@ impl Socket for Unix {
 
     fn shutdown(&self, read: bool, write: bool) -> Io<()> {
         self.open(|duplex| duplex.shutdown(read, write))
+    }
+
+    fn take_error(&self) -> c_int {
+        self.open(|duplex| Ok(duplex.take_error())).unwrap_or(0)
     }
 }

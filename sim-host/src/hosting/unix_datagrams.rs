@@ -134,6 +134,10 @@ impl Object for Datagrams {
             | bits(over && self.ends_with_its_peer(), libc::EPOLLHUP)
     }
 
+    fn unread(&self) -> Option<usize> {
+        Some(self.own.waiting.borrow().front().map_or(0, |(_, bytes)| bytes.len()))
+    }
+
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }

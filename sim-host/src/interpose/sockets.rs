@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::Waker;
 
 use libc::{mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 use sim_core::ambient::remark;
@@ -108,9 +107,7 @@ pub(super) fn with<R>(descriptor: c_int, f: impl FnOnce(&Rc<Description>, &dyn S
 
 /// What can be read without waiting.
 pub(super) fn available(description: &Description) -> c_int {
-    let mut buffer = [0; 64 << 10];
-    let socket = description.object.as_socket();
-    socket.and_then(|socket| socket.peek(&mut buffer, Waker::noop()).ok()).map_or(0, |length| length as c_int)
+    c_int::try_from(description.object.unread().unwrap_or(0)).unwrap_or(c_int::MAX)
 }
 
 fn install_socket(description: Rc<Description>, flags: c_int) -> c_int {
@@ -332,12 +329,12 @@ pub(super) unsafe extern "C" fn recvfrom(
     address_length: *mut socklen_t,
 ) -> ssize_t {
     if is_simulated(descriptor) {
-        // SAFETY: recvfrom(2) demands a valid buffer.
-        let buffer = unsafe { part_mut(buffer, length) };
         if flags == 0 && address.is_null() {
-            return answer(with(descriptor, |description, _| description.read(buffer)));
+            // SAFETY: recvfrom(2) demands a valid buffer.
+            return answer(with(descriptor, |description, _| description.read(unsafe { part_mut(buffer, length) })));
         }
-        let received = with(descriptor, |description, _| receive(description, flags, buffer, true));
+        // SAFETY: as above.
+        let received = with(descriptor, |d, _| receive(d, flags, unsafe { part_mut(buffer, length) }, true));
         return answer(received.map(|received| {
             if let Some(from) = &received.from {
                 // SAFETY: recvfrom(2) demands room for an address, or none.
@@ -371,9 +368,9 @@ pub(super) unsafe extern "C" fn sendto(
         if hosted() {
             wait::may_yield();
         }
-        // SAFETY: sendto(2) demands a valid buffer.
-        let bytes = unsafe { part(buffer, length) };
         return answer(with(descriptor, |description, _| {
+            // SAFETY: sendto(2) demands a valid buffer.
+            let bytes = unsafe { part(buffer, length) };
             if address.is_null() {
                 return send(description, flags, bytes, None, true);
             }

@@ -131,13 +131,13 @@ impl Kernel {
         }
     }
 
-    /// Takes in what has come back of the peer's reading, unless the way back is cut.
+    /// Takes in what has come back of the peer's reading: where the way back is cut, until it was.
     #[inline]
     fn hear_news(&mut self, end: End) {
         let news = self.connections.socket(end.peer()).link;
-        if self.links.get(news).state().cut.is_none() {
-            self.connections.socket(end).mature_credits(device::now());
-        }
+        let state = self.links.get(news).state();
+        let until = if state.cut.is_none() { device::now() } else { state.cut_since.saturating_sub(1) };
+        self.connections.socket(end).mature_credits(until);
     }
 
     fn schedule_window(&mut self, end: End) {
@@ -153,9 +153,11 @@ impl Kernel {
         let now = device::now();
         let news = self.connections.socket(end.peer()).link;
         let blocked = self.is_blocked(news);
+        self.hear_news(end);
+        let window = self.options.window;
         let socket = self.connections.socket(end);
         socket.window_scheduled = false;
-        if !blocked || socket.writer.is_none() {
+        if !blocked || socket.writer.is_none() || socket.outstanding < window {
             socket.deaf_since = None;
             self.wakes.extend(socket.writer.take());
             return self.free_if_idle(end.connection);
