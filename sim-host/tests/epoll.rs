@@ -1,5 +1,5 @@
-//! epoll(7) and poll(2) of hosted programs, against those of the kernel that runs this test: the same calls on pipes, pairs
-//! of Unix sockets and counters tell the same.
+//! epoll(7), poll(2) and what they watch, hosted and on the kernel that runs this test: the same calls on pipes, pairs of
+//! Unix sockets, counters and connections tell the same.
 
 #![expect(clippy::disallowed_methods, reason = "what hosted programs use")]
 
@@ -7,7 +7,10 @@ mod kit;
 
 use std::collections::BTreeMap;
 use std::io::Error;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::IntoRawFd;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use libc::{c_int, c_void, epoll_event, pollfd};
 use proptest::prelude::*;
@@ -21,7 +24,7 @@ const OUT: c_int = libc::EPOLLOUT;
 const RDHUP: c_int = libc::EPOLLRDHUP;
 
 /// What a program does. A descriptor is said by its place in [`Program::new`].
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Step {
     Add(usize, c_int),
     Change(usize, c_int),
@@ -41,15 +44,18 @@ enum Step {
     Close(usize),
 }
 
-/// The descriptors of a program: both ends of a pipe, both of a pair, a counter.
+/// The descriptors of a program: both ends of a pipe, both of a pair, a counter, both of a connection.
 struct Program {
     epoll: c_int,
     outer: c_int,
-    descriptors: [c_int; 5],
+    descriptors: [c_int; PLACES],
 }
 
+const PLACES: usize = 7;
 const WRITER: usize = 1;
 const COUNTER: usize = 4;
+/// From here on, what is written takes its time.
+const CONNECTION: usize = 5;
 
 fn errno() -> c_int {
     Error::last_os_error().raw_os_error().unwrap_or(0)
@@ -69,6 +75,18 @@ fn told(result: isize) -> Told {
     if result < 0 { Told::Error(errno()) } else { Told::Number(result) }
 }
 
+/// Both ends of a connection over the loopback.
+fn connection() -> (c_int, c_int) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    for end in [&one, &other] {
+        end.set_nonblocking(true).unwrap();
+        end.set_nodelay(true).unwrap();
+    }
+    (one.into_raw_fd(), other.into_raw_fd())
+}
+
 impl Program {
     fn new() -> Self {
         let (mut pipe, mut pair) = ([0; 2], [0; 2]);
@@ -81,7 +99,8 @@ impl Program {
             let (epoll, outer) = (libc::epoll_create1(0), libc::epoll_create1(0));
             let mut event = epoll_event { events: IN as u32, u64: 0 };
             assert_eq!(libc::epoll_ctl(outer, libc::EPOLL_CTL_ADD, epoll, &mut event), 0);
-            Program { epoll, outer, descriptors: [pipe[0], pipe[1], pair[0], pair[1], counter] }
+            let (one, other) = connection();
+            Program { epoll, outer, descriptors: [pipe[0], pipe[1], pair[0], pair[1], counter, one, other] }
         }
     }
 
@@ -121,6 +140,8 @@ impl Program {
         let (bytes, one) = ([7u8; 4096], 1u64);
         let (start, length) = match place {
             COUNTER => ((&raw const one).cast::<c_void>(), 8),
+            // More than one may be taken or come in parts.
+            CONNECTION.. => (bytes.as_ptr().cast(), length.min(1)),
             _ => (bytes.as_ptr().cast(), length),
         };
         // SAFETY: as many bytes as are said.
@@ -167,17 +188,21 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: descriptors of this program, or of none any more: while it lives no other is opened on this thread.
-        self.descriptors
-            .iter()
-            .chain([&self.epoll, &self.outer])
-            .for_each(|descriptor| _ = unsafe { libc::close(*descriptor) });
+        for descriptor in self.descriptors.into_iter().chain([self.epoll, self.outer]) {
+            // SAFETY: a descriptor of this program, or of none any more: while it lives no other is opened on this thread.
+            unsafe { libc::close(descriptor) };
+        }
     }
 }
 
 fn run(steps: &[Step]) -> Vec<Told> {
     let program = Program::new();
-    steps.iter().map(|step| program.take(step)).collect()
+    let take = |step| {
+        let told = program.take(step);
+        std::thread::sleep(Duration::from_micros(100));
+        told
+    };
+    steps.iter().map(take).collect()
 }
 
 /// Real descriptors are numbered for the whole process, in which tests run side by side: one closes, and another's opens.
@@ -192,21 +217,24 @@ fn agrees(steps: Vec<Step>) {
     let hosted = Arc::new(Mutex::new(Vec::new()));
     let (program, result) = (steps.clone(), hosted.clone());
     passes(move || *result.lock().unwrap() = run(&program));
-    let mut watches_edges = [false; 5];
+    let mut watches_edges = [false; PLACES];
     for (place, step) in steps.iter().enumerate() {
         if let Step::Add(place, events) | Step::Change(place, events) = *step {
             watches_edges[place] |= events & EDGE != 0;
         }
-        let (mut hosted, real) = (hosted.lock().unwrap()[place].clone(), &real[place]);
-        if let (Told::Events(hosted), Told::Events(real)) = (&mut hosted, real) {
+        let (mut hosted, mut real) = (hosted.lock().unwrap()[place].clone(), real[place].clone());
+        if let (Told::Events(hosted), Told::Events(real)) = (&mut hosted, &mut real) {
             // An edge may be told that the program did not ask for: something else about the descriptor has changed.
             let may_be_told = |place: usize| match step {
                 Step::AskOuter => watches_edges.contains(&true),
                 _ => watches_edges[place],
             };
             hosted.retain(|place, _| real.contains_key(place) || !may_be_told(*place as usize));
+            // And of a connection the kernel tells edges as acknowledgements come.
+            let acknowledged = |place: usize| may_be_told(place) && (place >= CONNECTION || *step == Step::AskOuter);
+            real.retain(|place, _| hosted.contains_key(place) || !acknowledged(*place as usize));
         }
-        assert_eq!(&hosted, real, "hosted, and on the kernel, in step {place}: {step:?}");
+        assert_eq!(hosted, real, "hosted, and on the kernel, in step {place}: {step:?}");
     }
 }
 
@@ -218,19 +246,19 @@ fn step() -> impl Strategy<Value = Step> {
     };
     let length = || prop_oneof![Just(1usize), Just(3), Just(4096)];
     prop_oneof![
-        4 => (0..5usize, events()).prop_map(|(place, events)| Step::Add(place, events)),
-        2 => (0..5usize, events()).prop_map(|(place, events)| Step::Change(place, events)),
-        1 => (0..5usize).prop_map(Step::Remove),
+        4 => (0..PLACES, events()).prop_map(|(place, events)| Step::Add(place, events)),
+        2 => (0..PLACES, events()).prop_map(|(place, events)| Step::Change(place, events)),
+        1 => (0..PLACES).prop_map(Step::Remove),
         6 => Just(Step::Ask),
         1 => Just(Step::AskOuter),
-        1 => (0..4usize).prop_map(Step::Unread),
-        3 => (0..5usize).prop_map(Step::Poll),
-        5 => (0..5usize, length()).prop_map(|(place, length)| Step::Write(place, length)),
+        1 => prop_oneof![0..4usize, 5..7usize].prop_map(Step::Unread),
+        3 => (0..PLACES).prop_map(Step::Poll),
+        5 => (0..PLACES, length()).prop_map(|(place, length)| Step::Write(place, length)),
         1 => Just(Step::Fill(WRITER)),
-        5 => (0..5usize, length()).prop_map(|(place, length)| Step::Read(place, length)),
-        1 => (2..4usize, prop_oneof![Just(libc::SHUT_RD), Just(libc::SHUT_WR), Just(libc::SHUT_RDWR)])
+        5 => (0..PLACES, length()).prop_map(|(place, length)| Step::Read(place, length)),
+        1 => (prop_oneof![2..4usize, 5..7usize], prop_oneof![Just(libc::SHUT_RD), Just(libc::SHUT_WR), Just(libc::SHUT_RDWR)])
             .prop_map(|(place, how)| Step::Shut(place, how)),
-        1 => (0..5usize).prop_map(Step::Close),
+        1 => (0..PLACES).prop_map(Step::Close),
     ]
 }
 
@@ -272,7 +300,7 @@ fn what_stays_ready_is_told_to_all_who_wait_and_an_edge_to_one() {
         passes(move || {
             let (counter, wait) = counter_watched(events);
             let waiters = [(); 2].map(|()| std::thread::spawn(wait));
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
             add_one(counter);
             let mut found = waiters.map(|waiter| waiter.join().unwrap());
             found.sort_unstable();

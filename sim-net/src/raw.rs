@@ -195,6 +195,12 @@ impl Connection {
         })
     }
 
+    /// Says that the program reads no more. What comes all the same is still there to be read; once it writes no more
+    /// either, it resets the connection.
+    pub fn shut_read(&self) {
+        drop(self.with("net::raw::Connection::shut_read", |kernel, end| kernel.shut_read(end)));
+    }
+
     /// Sends FIN after what was written.
     ///
     /// # Errors

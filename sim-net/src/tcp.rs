@@ -121,6 +121,8 @@ pub(crate) struct Socket {
     /// Since when no news came through to a writer that waits for it.
     deaf_since: Option<u64>,
     sent_fin: bool,
+    /// The program reads no more, and what comes is of use only as long as it writes.
+    shut_read: bool,
     /// It sent FIN before the other end did.
     closed_first: bool,
     /// The program let go of it.
@@ -186,6 +188,7 @@ impl Socket {
             window_scheduled: false,
             deaf_since: None,
             sent_fin: false,
+            shut_read: false,
             closed_first: false,
             released: false,
             forgotten: false,

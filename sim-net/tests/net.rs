@@ -519,6 +519,40 @@ fn a_link_that_loses_everything_delivers_nothing() {
     });
 }
 
+/// Writes into a window that was filled and read empty before the way back was cut, as much as goes in.
+async fn written_after_a_cut(from: fn(usize) -> usize) -> usize {
+    set_split_probability(Ratio::ZERO);
+    let window = sim_net::options().window;
+    node("server").start(|| async {
+        let listener = TcpListener::bind("0.0.0.0:7").await?;
+        let (mut stream, _) = listener.accept().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+    });
+    sleep(1.ms()).await;
+    let mut stream = TcpStream::connect("server:7").await.unwrap();
+    stream.write_all(&vec![7; from(window)]).await.unwrap();
+    sleep(1.secs()).await;
+    let _cut = partition_oneway("server", "test");
+    sleep(1.secs()).await;
+    let mut written = 0;
+    while let Ok(more) = timeout(20.secs(), stream.write(&vec![7; window])).await {
+        written += more.unwrap();
+    }
+    written
+}
+
+#[test]
+fn what_was_acknowledged_before_a_cut_leaves_room() {
+    passes(|| async {
+        let window = sim_net::options().window;
+        assert_eq!(written_after_a_cut(|window| window).await, window);
+    });
+    passes(|| async {
+        let window = sim_net::options().window;
+        assert_eq!(written_after_a_cut(|window| window / 2).await, window);
+    });
+}
+
 #[test]
 fn a_refusal_does_not_pass_a_cut() {
     passes(|| async {

@@ -337,8 +337,8 @@ impl Socket for Duplex {
 
     fn shutdown(&self, read: bool, write: bool) -> Io<()> {
         let (reading, writing) = (u8::from(read), u8::from(write));
-        self.own.shut(reading * READING | writing * WRITING);
-        self.other.shut(reading * WRITING | writing * READING);
+        self.own.shut((reading * READING) | (writing * WRITING));
+        self.other.shut((reading * WRITING) | (writing * READING));
         Ok(())
     }
 

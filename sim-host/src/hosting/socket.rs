@@ -156,8 +156,10 @@ pub(crate) struct Tcp {
     bound: Cell<Option<SocketAddr>>,
     /// Nothing to read has come since the last read. Programs that watch edges read until there is nothing.
     dry: Cell<bool>,
-    /// shutdown(2) ended reading.
+    /// shutdown(2) ended reading: what comes all the same is still read.
     deaf: Cell<bool>,
+    /// shutdown(2) ended writing.
+    mute: Cell<bool>,
     nodelay: Cell<bool>,
     /// Closing resets.
     zero_linger: Cell<bool>,
@@ -177,6 +179,7 @@ impl Tcp {
             bound: Cell::new(bound),
             dry: Cell::default(),
             deaf: Cell::default(),
+            mute: Cell::default(),
             nodelay: Cell::default(),
             zero_linger: Cell::default(),
             shares: Cell::default(),
@@ -235,11 +238,12 @@ impl Tcp {
 impl Object for Tcp {
     fn read(&self, buffer: &mut [u8], waker: &Waker) -> Io<usize> {
         self.once_open(waker, |connection| {
-            if self.deaf.get() || buffer.is_empty() {
+            if buffer.is_empty() {
                 return Ok(0);
             }
+            let nothing = if self.deaf.get() { Ok(0) } else { Err(libc::EAGAIN) };
             if self.dry.get() && ambient::is_alive() {
-                return Err(libc::EAGAIN);
+                return nothing;
             }
             let mut rest = &mut buffer[..];
             let mut take = |part: &[u8]| {
@@ -251,7 +255,7 @@ impl Object for Tcp {
             };
             let read = connection.poll_read_edge(&mut take, waker);
             self.dry.set(matches!(read, Poll::Pending | Poll::Ready(Ok((_, true)))));
-            settle(read).map(|(taken, _)| taken)
+            if read.is_pending() { nothing } else { settle(read).map(|(taken, _)| taken) }
         })
     }
 
@@ -283,7 +287,16 @@ impl Object for Tcp {
     fn ready(&self, waker: &Waker) -> u32 {
         match &*self.stage.borrow() {
             Stage::Fresh => (libc::EPOLLOUT | libc::EPOLLHUP) as u32,
-            Stage::Connecting(connection) | Stage::Open(connection) => epoll_bits(connection.ready(waker)),
+            Stage::Connecting(connection) => epoll_bits(connection.ready(waker)),
+            Stage::Open(connection) => {
+                let ready = connection.ready(waker);
+                let (deaf, mute) = (self.deaf.get(), self.mute.get());
+                // As tcp_poll of Linux has it.
+                epoll_bits(ready)
+                    | bits(deaf, libc::EPOLLIN | libc::EPOLLRDHUP)
+                    | bits(mute, libc::EPOLLOUT)
+                    | bits(mute && (deaf || ready.read_closed), libc::EPOLLHUP)
+            }
             Stage::Listening(listener) => epoll_bits(listener.ready(waker)),
         }
     }
@@ -408,10 +421,19 @@ impl Socket for Tcp {
 
     fn shutdown(&self, read: bool, write: bool) -> Io<()> {
         self.connection(|connection| {
+            let state = connection.state();
+            if state.broken || (self.mute.get() && state.read_closed) {
+                return Err(libc::ENOTCONN);
+            }
             if read {
                 self.deaf.set(true);
+                connection.shut_read();
             }
-            if write { connection.shut_write().map_err(|error| errno_of(&error)) } else { Ok(()) }
+            if write {
+                self.mute.set(true);
+                connection.shut_write().map_err(|error| errno_of(&error))?;
+            }
+            Ok(())
         })
     }
 

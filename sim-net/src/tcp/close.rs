@@ -24,7 +24,9 @@ impl Kernel {
         if connection.phase != Phase::Open || connection.sockets[end.side].broken {
             return self.free_if_idle(end.connection);
         }
-        if unread || connection.sockets[end.side].zero_linger {
+        // Where both have ended and heard each other there is nothing to reset (Linux, `tcp_close`).
+        let over = connection.sockets.iter().all(|socket| socket.sent_fin && socket.end_of_stream);
+        if (unread || connection.sockets[end.side].zero_linger) && !over {
             connection.sockets[end.side].broken = true;
             self.send_reset(end);
         } else {

@@ -263,6 +263,11 @@ impl Kernel {
         self.send_late(end, Payload::Data(data), news);
     }
 
+    /// The program of an end reads no more.
+    pub(crate) fn shut_read(&mut self, end: End) {
+        self.connections.socket(end).shut_read = true;
+    }
+
     /// Sends FIN after what was written: the peer reads to the end of the stream.
     pub(crate) fn shut_write(&mut self, end: End) {
         let serial = self.connections.get(end.connection).serial;

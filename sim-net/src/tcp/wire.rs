@@ -199,6 +199,11 @@ impl Kernel {
                 socket.broken = true;
                 self.send_reset(peer);
             }
+            Payload::Data(_) if socket.shut_read && socket.sent_fin => {
+                // Linux, `tcp_rcv_state_process`: for nobody (RFC 1122, 4.2.2.13).
+                self.breaks(peer, io::ErrorKind::ConnectionReset);
+                self.send_reset(peer);
+            }
             Payload::Data(bytes) => {
                 socket.inbox.push_back(bytes);
                 self.wakes.extend(socket.reader.take());
