@@ -220,7 +220,7 @@ fn raw_calls_of_the_oldest_numbers_and_the_newest_reach_the_volume() {
         assert_eq!(&entries[18..21], &[libc::DT_REG, b'b', 0]);
         assert_eq!(call(libc::SYS_getdents64, args), 0);
         assert_eq!((call(libc::SYS_openat2, [HERE, at(c"/d"), 0, 0]), error()), (-1, libc::ENOSYS));
-        assert_eq!((call(libc::SYS_timerfd_create, [1, 0, 0, 0]), error()), (-1, libc::ENOSYS));
+        assert_eq!((call(libc::SYS_memfd_secret, [0, 0, 0, 0]), error()), (-1, libc::ENOSYS));
         assert_eq!((call(libc::SYS_getxattr, [at(c"/d"), at(c"user.x"), 0, 0]), error()), (-1, libc::ENOTSUP));
         assert_eq!(call(libc::SYS_close_range, [3, u32::MAX as usize, 0, 0]), 0);
         assert_eq!(directory.metadata().unwrap_err().raw_os_error(), Some(libc::EBADF));

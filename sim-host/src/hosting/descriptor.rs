@@ -49,6 +49,10 @@ pub(crate) trait Object {
         None
     }
 
+    fn as_timer(&self) -> Option<&super::timer::Timer> {
+        None
+    }
+
     fn as_file(&self) -> Option<&super::file::OpenFile> {
         None
     }

@@ -8,7 +8,7 @@
 //! | `wait` | how a call that blocks waits in the simulation |
 //! | `device` | processes and their descriptors, as a device of the simulation |
 //! | `descriptor` | what a descriptor stands for, who watches it |
-//! | `epoll`, `pipe`, `socket`, `listening`, `unix`, `unix_datagrams`, `file` | the kinds of descriptors |
+//! | `epoll`, `pipe`, `timer`, `socket`, `listening`, `unix`, `unix_datagrams`, `file` | the kinds of descriptors |
 //! | `heap`, `collector` | memory that programs allocate, and what becomes of that of the dead |
 //! | `memory` | files that are mapped into memory |
 //! | `streams` | streams of C |
@@ -45,6 +45,7 @@ mod switch;
 #[cfg(target_arch = "aarch64")]
 #[path = "switch_not.rs"]
 mod switch;
+pub(crate) mod timer;
 pub(crate) mod unix;
 pub(crate) mod unix_datagrams;
 pub(crate) mod wait;

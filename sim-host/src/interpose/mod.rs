@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `allocation` | malloc and its kin |
 //! | `ambient` | clocks, entropy, ids, processors |
-//! | `sleeps` | sleeping and yielding |
+//! | `sleeps`, `timers` | sleeping and yielding, timers as descriptors |
 //! | `threads` | pthreads |
 //! | `locks` | futexes, and the locks of C that are made of them |
 //! | `descriptors`, `ready`, `sockets`, `options`, `files` | descriptors |
@@ -44,6 +44,7 @@ mod status;
 pub(crate) mod streams;
 mod temporary;
 pub(crate) mod threads;
+mod timers;
 mod unmodelled;
 
 use std::ffi::{c_int, c_void};

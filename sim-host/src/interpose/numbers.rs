@@ -7,7 +7,7 @@ use libc::{clockid_t, timespec};
 
 use super::{
     ambient, calls, descriptors, directories, files, locks, machine, names, options, process, ready, sleeps, sockets,
-    status,
+    status, timers,
 };
 use crate::hosting::baton::hosted;
 use crate::leak;
@@ -80,7 +80,6 @@ fn refuses(number: c_long) -> bool {
     [
         libc::SYS_openat2,
         libc::SYS_mknodat,
-        libc::SYS_timerfd_create,
         FCHMODAT2,
         libc::SYS_preadv2,
         libc::SYS_pwritev2,
@@ -125,6 +124,9 @@ pub(crate) unsafe fn answer_call(number: c_long, args: [usize; 6]) -> isize {
             SYS_ioctl => descriptors::ioctl, (c_int, libc::c_ulong, usize);
             SYS_pipe2 => descriptors::pipe2, (*mut c_int, c_int);
             SYS_eventfd2 => descriptors::eventfd, (c_uint, c_int);
+            SYS_timerfd_create => timers::timerfd_create, (c_int, c_int);
+            SYS_timerfd_settime => timers::timerfd_settime, (c_int, c_int, *const libc::itimerspec, *mut libc::itimerspec);
+            SYS_timerfd_gettime => timers::timerfd_gettime, (c_int, *mut libc::itimerspec);
             SYS_openat => files::openat, (c_int, *const libc::c_char, c_int, c_uint);
             SYS_lseek => files::lseek, (c_int, i64, c_int);
             SYS_ftruncate => files::ftruncate, (c_int, i64);

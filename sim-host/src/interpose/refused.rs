@@ -19,7 +19,6 @@ macro_rules! refuses {
 }
 
 refuses! {
-    timerfd_create c"timerfd_create" ENOSYS;
     sethostname c"sethostname" EPERM;
     setdomainname c"setdomainname" EPERM;
     sethostid c"sethostid" EPERM;
