@@ -104,6 +104,20 @@ fn a_read_tells_all_expirations_since_the_last() {
 }
 
 #[test]
+fn a_timer_may_be_set_for_ever() {
+    passes(|| {
+        let timer = Timer::new(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK).unwrap();
+        let last = timespec { tv_sec: i64::MAX, tv_nsec: 999_999_999 };
+        for flags in [0, libc::TFD_TIMER_ABSTIME] {
+            timer.set(flags, last, last).unwrap();
+            std::thread::sleep(ms(10));
+            assert_eq!(timer.read(), Err(libc::EAGAIN));
+            assert!(timer.stands().0 > ms(1_000_000));
+        }
+    });
+}
+
+#[test]
 fn a_time_of_a_clock_may_have_passed() {
     passes(|| {
         for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_REALTIME, libc::CLOCK_BOOTTIME] {

@@ -196,6 +196,11 @@ impl Socket {
         }
     }
 
+    /// Whether a read has something to tell at once.
+    fn is_readable(&self) -> bool {
+        !self.inbox.is_empty() || self.end_of_stream || self.broken || self.error.is_some()
+    }
+
     /// Whether no program has it any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.released || self.forgotten

@@ -9,11 +9,11 @@ use std::ffi::c_int;
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::PAGE;
 use super::descriptor::{Io, Object};
 use super::socket::{Address, Socket};
 
-/// What a page of a pipe holds, and how many pages one has (pipe(7)).
-const PAGE: usize = 4096;
+/// So many pages a pipe has (pipe(7)).
 const PAGES: usize = 16;
 
 /// What a pair of Unix sockets holds in each direction (unix(7), net.core.wmem_default).

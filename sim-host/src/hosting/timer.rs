@@ -61,7 +61,7 @@ impl Timer {
         let next = self.due_after(self.expirations(now));
         let mut alarm = self.alarm.borrow_mut();
         let Some(next) = next else { return *alarm = None };
-        // Where a wall clock went back, what had come is to come again.
+        // A wall clock that goes slow, or went back, is not there yet when an alarm rings.
         for _ in 0..2 {
             if alarm.as_ref().is_none_or(|(at, _)| *at != next) {
                 *alarm = Some((next, Box::pin(time::sleep(next - now))));

@@ -115,11 +115,8 @@ const FREE_CALLS: u32 = 1_000;
 /// Begins a call of a thread: of one whose process is no more it is the end.
 #[inline]
 pub(crate) fn begin_call(me: &Thread) {
-    if me.root.is_over() {
+    if !goes_on(me) {
         return;
-    }
-    if !ambient::is_alive() {
-        me.leave();
     }
     let calls = me.calls.get() + 1;
     me.calls.set(calls);
@@ -148,12 +145,18 @@ pub(crate) fn may_yield() {
 /// A thread whose process is no more goes no further.
 #[inline]
 pub(crate) fn leave_if_dead() {
-    if let Some(me) = baton::me()
-        && !ambient::is_alive()
-        && !me.root.is_over()
-    {
+    baton::me().map(goes_on);
+}
+
+/// Whether what a thread does counts: not where its runtime is only being let go of. One whose process is no more goes no
+/// further.
+#[inline]
+fn goes_on(me: &Thread) -> bool {
+    let over = me.root.is_over();
+    if !over && !ambient::is_alive() {
         me.leave();
     }
+    !over
 }
 
 /// Hosted code without a thread of its own is about to block that of the simulation.

@@ -101,6 +101,11 @@ unsafe fn duration_of(time: *const timespec) -> Option<Duration> {
     Some(Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec.clamp(0, 999_999_999) as u32))
 }
 
+/// A length of time, as C has it.
+fn timespec_of(time: Duration) -> timespec {
+    timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() }
+}
+
 /// As 0 or the number of an error, which is how pthread functions answer.
 fn code(result: Io<()>) -> c_int {
     result.err().unwrap_or(0)

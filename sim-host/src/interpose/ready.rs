@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libc::{epoll_event, nfds_t, pollfd, sigset_t, timespec, timeval};
 
-use super::{answer, duration_of};
+use super::{answer, duration_of, timespec_of};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, install, is_simulated};
 use crate::hosting::epoll::{self, Epoll};
@@ -129,8 +129,7 @@ pub(super) unsafe extern "C" fn poll(list: *mut pollfd, count: nfds_t, timeout: 
         // SAFETY: poll(2) demands so many valid entries.
         return epoll::poll(unsafe { entries(list, count) }, millis(timeout)) as c_int;
     }
-    let time = millis(timeout)
-        .map(|limit| timespec { tv_sec: limit.as_secs() as libc::time_t, tv_nsec: limit.subsec_nanos().into() });
+    let time = millis(timeout).map(timespec_of);
     let time = time.as_ref().map_or(0, |time| std::ptr::from_ref(time) as usize);
     // SAFETY: the caller's arguments, handed on unchanged.
     unsafe { call(libc::SYS_ppoll, [list as usize, count as usize, time, 0, 8, 0]) as c_int }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libc::{clockid_t, timespec};
 use sim_core::ambient as world;
 
-use super::{answer, duration_of};
+use super::{answer, duration_of, timespec_of};
 use crate::hosting::baton::hosted;
 use crate::hosting::wait;
 use crate::leak;
@@ -52,7 +52,7 @@ pub(super) unsafe extern "C" fn clock_nanosleep(
 
 /// Sleeps by way of the functions above, so that each is a leak where they are.
 fn sleep_for(duration: Duration) -> c_int {
-    let time = timespec { tv_sec: duration.as_secs() as libc::time_t, tv_nsec: duration.subsec_nanos().into() };
+    let time = timespec_of(duration);
     // SAFETY: a valid duration, and nobody asks for the rest.
     unsafe { nanosleep(&time, std::ptr::null_mut()) }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libc::{clockid_t, itimerspec, timespec};
 
-use super::answer;
+use super::{answer, timespec_of};
 use crate::hosting::baton::hosted;
 use crate::hosting::descriptor::{Description, Io, install, is_simulated, lookup};
 use crate::hosting::timer::{Setting, Timer};
@@ -37,10 +37,6 @@ fn duration(time: timespec) -> Io<Duration> {
     seconds.zip(nanoseconds).map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds)).ok_or(libc::EINVAL)
 }
 
-fn spec(time: Duration) -> timespec {
-    timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() }
-}
-
 /// Tells how a timer stands.
 ///
 /// # Safety
@@ -49,7 +45,7 @@ unsafe fn tell(timer: &Timer, out: *mut itimerspec) {
     if !out.is_null() {
         let Setting { first, interval } = timer.setting();
         // SAFETY: the caller's promise.
-        unsafe { *out = itimerspec { it_value: spec(first), it_interval: spec(interval) } };
+        unsafe { *out = itimerspec { it_value: timespec_of(first), it_interval: timespec_of(interval) } };
     }
 }
 

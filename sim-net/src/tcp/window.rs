@@ -66,7 +66,7 @@ impl Kernel {
     /// Whether a read would wait, and then whom to wake when that changes.
     pub(crate) fn is_dry(&mut self, end: End, waker: &Waker) -> bool {
         let socket = self.connections.socket(end);
-        let dry = socket.inbox.is_empty() && !socket.end_of_stream && !socket.broken && socket.error.is_none();
+        let dry = !socket.is_readable();
         if dry {
             keep(&mut socket.reader, waker, &mut self.wakes);
         }
@@ -83,7 +83,7 @@ impl Kernel {
         let is_open = connection.phase == Phase::Open;
         let socket = &mut connection.sockets[end.side];
         let (error, broken) = (socket.error.is_some(), socket.broken);
-        let readable = !socket.inbox.is_empty() || socket.end_of_stream || broken || error;
+        let readable = socket.is_readable();
         let writable = (is_open && socket.outstanding < window) || broken || error;
         Ready { readable, writable, read_closed: socket.end_of_stream || broken, broken, error }
     }
